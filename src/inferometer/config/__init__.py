@@ -1,0 +1,1 @@
+"""What was asked: the plan, and the doors through which it comes."""

@@ -1,0 +1,154 @@
+"""The plan: one frozen, fully resolved description of a run.
+
+Every way in (flags, YAML, other tools' files) ends here, and nothing behind it knows which way was taken.
+Field descriptions are the help texts of the flags (``config/flags.py``) and of the JSON Schema.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Frozen(BaseModel):
+    """Plans do not change once made, and a key that means nothing is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Timeouts(Frozen):
+    """Seconds; each has its own failure kind."""
+
+    connect_s: float = Field(10.0, gt=0, description="seconds to open a connection")
+    first_token_s: float = Field(600.0, gt=0, description="seconds from the send to the first bytes of the answer")
+    between_tokens_s: float = Field(120.0, gt=0, description="seconds between two reads of one answer")
+    total_s: float = Field(3600.0, gt=0, description="seconds for a whole request")
+
+
+class Target(Frozen):
+    """The server to measure, and how to speak to it."""
+
+    name: str = Field("target", description="name of the target in reports and folder names")
+    base_url: str = Field("", description="http(s)://HOST:PORT of the server")
+    api: Literal["openai-chat", "openai-completions"] = Field("openai-chat", description="how to ask and how to read the answer")
+    endpoint: str | None = Field(None, description="path of the API, if not the usual one")
+    model: str | None = Field(None, description="model name; the first of /v1/models if not given")
+    api_key_env: str = Field("OPENAI_API_KEY", description="environment variable that holds the key")
+    headers: dict[str, str] = Field(default_factory=dict, description="more HTTP headers, NAME=VALUE")
+    verify_tls: bool = Field(True, description="check the server's certificate")
+    timeouts: Timeouts = Timeouts()
+    tokenizer: str | None = Field(None, description="tokenizer.json, a folder with one, or a hub name; none: ids or calibrated text")
+    vocab_size: int | None = Field(None, ge=16, description="vocabulary size for prompts of token ids, if the server does not tell it")
+
+
+class Lengths(Frozen):
+    """Token counts: fixed (mean alone), uniform (range_ratio), or normal (std_dev), clipped to [min, max]."""
+
+    mean: int = Field(ge=1, description="mean number of tokens")
+    std_dev: float = Field(0.0, ge=0, description="standard deviation of a normal distribution, in tokens")
+    min: int | None = Field(None, ge=1, description="smallest number of tokens")
+    max: int | None = Field(None, ge=1, description="largest number of tokens")
+    range_ratio: float = Field(0.0, ge=0, lt=1, description="uniform in [mean*(1-r), mean*(1+r)]")
+
+    @model_validator(mode="after")
+    def _one_distribution(self) -> Lengths:
+        if self.range_ratio and (self.std_dev or self.min or self.max):
+            raise ValueError("range_ratio excludes std_dev, min and max: give one distribution")
+        low, high = self.min or 1, self.max or math.inf
+        if not low <= self.mean <= high:
+            raise ValueError(f"the mean of {self.mean} tokens is not between min and max")
+        return self
+
+
+class RandomWorkload(Frozen):
+    """Random prompts of exact length, all different, from a seed."""
+
+    type: Literal["random"] = "random"
+    input_tokens: Lengths = Field(Lengths(mean=1024), description="prompt tokens per request")
+    output_tokens: Lengths = Field(Lengths(mean=128), description="output tokens asked for per request")
+    ignore_eos: bool = Field(False, description="ask the server to go on to the full output length")
+    extra_body: dict[str, Any] = Field(default_factory=dict, description="JSON object merged into every request body")
+
+
+class ClosedLoop(Frozen):
+    """Exactly ``concurrency`` requests in flight: a new one starts when one ends."""
+
+    type: Literal["closed"] = "closed"
+    concurrency: int = Field(ge=1, description="requests in flight")
+
+
+class OpenLoop(Frozen):
+    """Requests start when the schedule says so, whether or not others have ended."""
+
+    type: Literal["open"] = "open"
+    rate: float = Field(gt=0, description="requests per second; inf: all at once")
+    arrivals: Literal["constant", "poisson", "gamma"] = Field("poisson", description="how the gaps are distributed")
+    burstiness: float = Field(1.0, gt=0, description="shape of the gamma gaps: 1 is Poisson, below 1 is burstier")
+    max_in_flight: int | None = Field(None, ge=1, description="cap on requests in flight; reaching it is counted")
+
+
+Load = Annotated[ClosedLoop | OpenLoop, Field(discriminator="type")]
+
+
+class Stage(Frozen):
+    """One load, until ``num_requests`` were sent or ``duration_s`` is over, whichever is first."""
+
+    load: Load
+    num_requests: int | None = Field(None, ge=1, description="requests to send")
+    duration_s: float | None = Field(None, gt=0, description="seconds during which new requests start")
+    warmup_requests: int = Field(0, ge=0, description="requests sent first, recorded as warm-up and never counted")
+
+    @model_validator(mode="after")
+    def _ends(self) -> Stage:
+        if self.num_requests is None and self.duration_s is None:
+            raise ValueError("a stage needs num_requests, duration_s or both: it would never end")
+        if self.duration_s is None or self.num_requests is not None:
+            return self
+        if isinstance(self.load, OpenLoop) and math.isinf(self.load.rate):
+            raise ValueError("an infinite rate needs num_requests: a duration alone would mean endless requests at once")
+        return self
+
+
+class Slo(Frozen):
+    """A request is good when ``metric`` is at most ``limit_ms``."""
+
+    metric: Literal["ttft", "tpot", "e2el", "itl", "ntpot"]
+    limit_ms: float = Field(ge=0)
+
+
+class Scenario(Frozen):
+    """What is sent, and under which loads, one after the other."""
+
+    name: str = Field("sweep", description="name of the scenario in reports and folder names")
+    workload: RandomWorkload = RandomWorkload()
+    stages: tuple[Stage, ...] = Field(min_length=1)
+    slos: tuple[Slo, ...] = ()
+
+
+class Engine(Frozen):
+    """A server that the run starts itself: the simulator, or a real model on this machine's CPU."""
+
+    kind: Literal["simulator", "llamacpp"]
+    profile: str = Field("l4-qwen2.5-0.5b", description="simulator profile, or path of a GGUF file")
+
+
+class ReportOptions(Frozen):
+    """What the console prints; everything is stored in any case."""
+
+    percentile_metrics: tuple[str, ...] = Field(("ttft", "tpot", "itl", "e2el"), description="metrics with a section of their own")
+    percentiles: tuple[float, ...] = Field((50.0, 95.0, 99.0), description="percentiles to print")
+
+
+class Plan(Frozen):
+    """Everything that decides what a run does. ``seed`` and the plan give the same requests on every machine."""
+
+    version: Literal[1] = 1
+    target: Target
+    scenario: Scenario
+    engine: Engine | None = None
+    seed: int = Field(0, ge=0, description="seed of prompts, lengths and arrivals")
+    workers: int = Field(1, ge=1, description="processes that send")
+    stamps: Literal["auto", "kernel", "userland"] = Field("auto", description="who stamps the bytes received")
+    report: ReportOptions = ReportOptions()
