@@ -147,3 +147,22 @@ COLUMNS: tuple[tuple[str, str], ...] = (
 def column(records: list[Record], name: str) -> list[Any]:
     """The values of one scalar column, in the order of the records."""
     return [getattr(record, name) for record in records]
+
+
+class WorkerStage(msgspec.Struct, frozen=True, kw_only=True):
+    """What one worker process says of itself at the end of one stage: the evidence for the verdict."""
+
+    stage: int
+    worker: int
+    started_ns: int
+    ended_ns: int
+    planned: int | None
+    sent: int
+    cap_hits: int
+    late_builds: int
+    cpu_ns: int
+    loop_lag_p50_ns: int
+    loop_lag_p99_ns: int
+    loop_lag_max_ns: int
+    clock_steps: int
+    steal_ns: int | None
