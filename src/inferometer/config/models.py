@@ -7,15 +7,23 @@ Field descriptions are the help texts of the flags (``config/flags.py``) and of 
 from __future__ import annotations
 
 import math
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
+class Phase(StrEnum):
+    """Warm-up requests are recorded and never counted."""
+
+    WARMUP = "warmup"
+    MEASURED = "measured"
+
+
 class Frozen(BaseModel):
     """Plans do not change once made, and a key that means nothing is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
 class Timeouts(Frozen):
@@ -32,15 +40,21 @@ class Target(Frozen):
 
     name: str = Field("target", description="name of the target in reports and folder names")
     base_url: str = Field("", description="http(s)://HOST:PORT of the server")
-    api: Literal["openai-chat", "openai-completions"] = Field("openai-chat", description="how to ask and how to read the answer")
+    api: Literal["openai-chat", "openai-completions"] = Field(
+        "openai-chat", description="how to ask and how to read the answer"
+    )
     endpoint: str | None = Field(None, description="path of the API, if not the usual one")
     model: str | None = Field(None, description="model name; the first of /v1/models if not given")
     api_key_env: str = Field("OPENAI_API_KEY", description="environment variable that holds the key")
     headers: dict[str, str] = Field(default_factory=dict, description="more HTTP headers, NAME=VALUE")
     verify_tls: bool = Field(True, description="check the server's certificate")
     timeouts: Timeouts = Timeouts()
-    tokenizer: str | None = Field(None, description="tokenizer.json, a folder with one, or a hub name; none: ids or calibrated text")
-    vocab_size: int | None = Field(None, ge=16, description="vocabulary size for prompts of token ids, if the server does not tell it")
+    tokenizer: str | None = Field(
+        None, description="tokenizer.json, a folder with one, or a hub name; none: ids or calibrated text"
+    )
+    vocab_size: int | None = Field(
+        None, ge=16, description="vocabulary size for prompts of token ids, if the server does not tell it"
+    )
 
 
 class Lengths(Frozen):
@@ -66,7 +80,7 @@ class RandomWorkload(Frozen):
     """Random prompts of exact length, all different, from a seed."""
 
     type: Literal["random"] = "random"
-    input_tokens: Lengths = Field(Lengths(mean=1024), description="prompt tokens per request")
+    input_tokens: Lengths = Field(Lengths(mean=256), description="prompt tokens per request")
     output_tokens: Lengths = Field(Lengths(mean=128), description="output tokens asked for per request")
     ignore_eos: bool = Field(False, description="ask the server to go on to the full output length")
     extra_body: dict[str, Any] = Field(default_factory=dict, description="JSON object merged into every request body")
@@ -107,7 +121,9 @@ class Stage(Frozen):
         if self.duration_s is None or self.num_requests is not None:
             return self
         if isinstance(self.load, OpenLoop) and math.isinf(self.load.rate):
-            raise ValueError("an infinite rate needs num_requests: a duration alone would mean endless requests at once")
+            raise ValueError(
+                "an infinite rate needs num_requests: a duration alone would mean endless requests at once"
+            )
         return self
 
 
@@ -137,7 +153,9 @@ class Engine(Frozen):
 class ReportOptions(Frozen):
     """What the console prints; everything is stored in any case."""
 
-    percentile_metrics: tuple[str, ...] = Field(("ttft", "tpot", "itl", "e2el"), description="metrics with a section of their own")
+    percentile_metrics: tuple[str, ...] = Field(
+        ("ttft", "tpot", "itl", "e2el"), description="metrics with a section of their own"
+    )
     percentiles: tuple[float, ...] = Field((50.0, 95.0, 99.0), description="percentiles to print")
 
 

@@ -1,8 +1,8 @@
 """The one record type: the whole life of one request, from its schedule to its last byte.
 
-All ``*_ns`` fields are integer nanoseconds since the run's epoch (a reading of the monotonic clock shared by all workers).
-``None`` means that it did not happen or was not told; nothing is ever zero for "unknown".
-A key, a prompt or an answer is never part of a record.
+All ``*_ns`` fields are integer nanoseconds since the run's epoch (a reading of the monotonic clock shared by all
+workers). ``None`` means that it did not happen or was not told; nothing is ever zero for "unknown". A key, a prompt
+or an answer is never part of a record.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
+
+from inferometer.config.models import Phase
 
 
 class Outcome(StrEnum):
@@ -28,7 +30,7 @@ class Outcome(StrEnum):
     HTTP_429 = "http_429"
     HTTP_5XX = "http_5xx"
     TIMEOUT_FIRST_TOKEN = "timeout_first_token"  # noqa: S105 (a token of text, not a password)
-    TIMEOUT_BETWEEN_TOKENS = "timeout_between_tokens"  # noqa: S105
+    TIMEOUT_BETWEEN_TOKENS = "timeout_between_tokens"
     TIMEOUT_TOTAL = "timeout_total"
     STREAM_ERROR = "stream_error"
     TRUNCATED = "truncated"
@@ -36,13 +38,6 @@ class Outcome(StrEnum):
     NOT_STREAMING = "not_streaming"
     EMPTY = "empty"
     CLIENT_ABORTED = "client_aborted"
-
-
-class Phase(StrEnum):
-    """Warm-up requests are recorded and never counted."""
-
-    WARMUP = "warmup"
-    MEASURED = "measured"
 
 
 class Clock(StrEnum):

@@ -1,0 +1,83 @@
+"""The display while a run lasts: one line that moves on a terminal, a plain line every few seconds elsewhere. On stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from inferometer.config.models import ClosedLoop, Phase, Stage
+from inferometer.runner.local import Progress, Watch
+
+#: Seconds between two lines where there is no terminal.
+LINE_S = 10.0
+
+
+@contextmanager
+def display() -> Iterator[Watch]:
+    """A function that shows progress, fit for where stderr goes."""
+    if not sys.stderr.isatty():
+        yield _plain()
+        return
+    from rich.console import Console
+    from rich.live import Live
+
+    with Live(console=Console(stderr=True), refresh_per_second=8, transient=True) as live:
+        yield lambda progress: live.update(_bar(progress))
+
+
+def title(stage: Stage) -> str:
+    """A load in a few words."""
+    load = stage.load
+    if isinstance(load, ClosedLoop):
+        return f"concurrency {load.concurrency}"
+    cap = f", at most {load.max_in_flight} in flight" if load.max_in_flight else ""
+    return f"{load.rate:g} req/s {load.arrivals}{cap}"
+
+
+def line(progress: Progress) -> str:
+    """One state as text: what runs, done/total, in flight, rates, running TTFT."""
+    totals, stage = progress.totals, progress.stage
+    name = title(stage) + (" warm-up" if progress.phase is Phase.WARMUP else "")
+    planned = stage.warmup_requests if progress.phase is Phase.WARMUP else stage.num_requests
+    elapsed_s = max(progress.elapsed_s, 1e-9)
+    parts = [
+        f"[{progress.number}/{progress.stages}] {name:<16}",
+        f"{totals.ended}/{planned}" if planned else f"{totals.ended} in {elapsed_s:.0f} of {stage.duration_s:g} s",
+        f"{totals.started - totals.ended} in flight",
+        f"{totals.ended / elapsed_s:.1f} req/s",
+        f"{totals.tokens / elapsed_s:.0f} tok/s",
+    ]
+    if totals.ttft_p50_ms is not None:
+        parts.append(f"TTFT p50 ~{totals.ttft_p50_ms:.3g} ms")
+    if progress.phase is Phase.MEASURED and totals.ended > totals.ok:
+        parts.append(f"{totals.ended - totals.ok} not ok")
+    return "  ".join(parts)
+
+
+def _plain() -> Watch:
+    shown: dict[str, Any] = {"key": None, "at": 0.0}
+
+    def watch(progress: Progress) -> None:
+        key, now = (progress.number, progress.phase), time.monotonic()
+        idle = progress.totals.started == progress.totals.ended and progress.totals.ended > 0
+        if key != shown["key"] and not idle:
+            shown.update(key=key, at=now)
+        if idle or now - shown["at"] > LINE_S:
+            shown["at"] = now
+            print(line(progress), file=sys.stderr, flush=True)
+
+    return watch
+
+
+def _bar(progress: Progress) -> Any:
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+
+    planned = progress.stage.warmup_requests if progress.phase is Phase.WARMUP else progress.stage.num_requests
+    total, done = (planned, progress.totals.ended) if planned else (progress.stage.duration_s or 1, progress.elapsed_s)
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row(ProgressBar(total=total, completed=min(done, total), width=24), line(progress))
+    return grid

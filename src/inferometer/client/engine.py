@@ -1,0 +1,306 @@
+"""The one loop: an item starts at the later of its due time and a free slot. Open, closed and capped loads differ in
+data only.
+
+When an exchange ends, its slot is given to the next item first; the ended one is decoded in a later turn of the loop,
+one at a time, and never right before a send is due. Reads do not suffer from that: the kernel has stamped them
+already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from inferometer.client.apis import Api
+from inferometer.client.clock import RealtimeOffset, now_ns
+from inferometer.client.connection import Address, Connection, connect
+from inferometer.client.counters import Counters
+from inferometer.client.exchange import Exchange, Failure
+from inferometer.client.supply import Supply
+from inferometer.config.models import Timeouts
+from inferometer.records.record import Clock, Outcome, Record
+from inferometer.schedule.pacer import Due, Pacer
+
+#: Costly work keeps this far away from a send that is due.
+SEND_MARGIN_NS = 1_500_000
+#: Backlog of ended exchanges above which they are decoded whatever is due.
+BACKLOG = 256
+#: Rows are handed to the store when there are this many, or when the oldest is this old.
+BATCH_ROWS = 64
+BATCH_AGE_NS = 800_000_000
+TICK_S = 0.1
+
+
+class Wiring(NamedTuple):
+    """What stays the same for all stages of a worker."""
+
+    address: Address
+    api: Api
+    model: str | None
+    timeouts: Timeouts
+    clock: RealtimeOffset | None
+    worker: int
+    epoch_ns: int
+    counters: Counters
+    append: Callable[[list[Record]], None]
+
+
+class Shape(NamedTuple):
+    """One stage, as one worker has to play it. ``slots`` may be infinite; ``deadline_ns`` is absolute, or infinite."""
+
+    schedule: Iterator[tuple[int, int]]
+    supply: Supply
+    slots: float
+    closed: bool
+    start_ns: int
+    deadline_ns: float
+
+
+class Tally(NamedTuple):
+    """What the loop saw of itself."""
+
+    started_ns: int
+    ended_ns: int
+    sent: int
+    cap_hits: int
+    lags_ns: list[int]
+
+
+class Engine:
+    """Plays stages on one event loop. Connections outlive a stage."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, wiring: Wiring) -> None:
+        self._loop = loop
+        self._wiring = wiring
+        self._idle: list[Connection] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._rows: list[Record] = []
+        self._rows_since_ns = 0
+
+    async def open_connections(self, wanted: int) -> Failure | None:
+        """Open connections until ``wanted`` are idle. The first failure ends it and is returned."""
+        self._idle = [connection for connection in self._idle if connection.usable()]
+        while (missing := min(64, wanted - len(self._idle))) > 0:
+            for made in await asyncio.gather(*(self._connect() for _ in range(missing))):
+                if isinstance(made, Failure):
+                    return made
+                self._idle.append(made)
+        return None
+
+    async def play(self, shape: Shape) -> Tally:
+        """Run one stage to its end: everything sent, everything ended, every row handed to the store."""
+        self._shape = shape
+        self._free = shape.slots
+        self._inflight: set[Exchange] = set()
+        self._held: dict[Exchange, Connection] = {}
+        self._ended: deque[Exchange] = deque()
+        self._sent = 0
+        self._cap_hits = 0
+        self._lags_ns: list[int] = []
+        self._over = self._loop.create_future()
+        self._tidying = False
+        self._pacer = Pacer(self._loop, shape.schedule, shape.start_ns, self._pump)
+        ticker = self._loop.create_task(self._tick())
+        self._settle()
+        await self._over
+        ended_ns = now_ns()
+        ticker.cancel()
+        self._pacer.stop()
+        self._flush()
+        return Tally(shape.start_ns, ended_ns, self._sent, self._cap_hits, self._lags_ns)
+
+    def clock_steps(self) -> int:
+        """How often the wall clock jumped so far."""
+        return self._wiring.clock.steps if self._wiring.clock is not None else 0
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        for connection in self._idle:
+            connection.close()
+        self._idle.clear()
+
+    # --- start ---------------------------------------------------------------------------------------------------
+
+    def _pump(self, *, freed: bool = False) -> None:
+        """Start what is due and has a slot. ``freed``: called because a slot became free."""
+        while self._free > 0:
+            now = now_ns()
+            if now >= self._shape.deadline_ns or self._wiring.counters.stopping:
+                self._pacer.stop()
+            due = self._pacer.take(now)
+            if due is None:
+                break
+            if freed and not self._shape.closed:
+                self._cap_hits += 1
+            self._start(due, now)
+
+    def _start(self, due: Due, now: int) -> None:
+        self._free -= 1
+        exchange = Exchange(self._shape.supply.take(due.index), now if self._shape.closed else due.at_ns)
+        self._inflight.add(exchange)
+        self._wiring.counters.started()
+        self._sent += 1
+        self._send(exchange)
+
+    def _send(self, exchange: Exchange) -> None:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable():
+                self._held[exchange] = connection
+                connection.send(exchange)
+                return
+        task = self._loop.create_task(self._connect_and_send(exchange))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _connect_and_send(self, exchange: Exchange) -> None:
+        made = await self._connect()
+        if isinstance(made, Failure):
+            exchange.attempts += 1
+            self._fail(exchange, made)
+        elif exchange not in self._inflight:
+            self._idle.append(made)
+        else:
+            exchange.connected_ns = now_ns()
+            self._held[exchange] = made
+            made.send(exchange)
+
+    async def _connect(self) -> Connection | Failure:
+        wiring = self._wiring
+        return await connect(self._loop, wiring.address, wiring.timeouts.connect_s, wiring.clock, self._on_end)
+
+    # --- end -----------------------------------------------------------------------------------------------------
+
+    def _on_end(self, connection: Connection, exchange: Exchange) -> None:
+        self._held.pop(exchange, None)
+        if connection.is_open:
+            self._idle.append(connection)
+        if exchange not in self._inflight:
+            return
+        if _died_in_the_pool(connection, exchange):
+            exchange.failure = None
+            exchange.reset()
+            self._send(exchange)
+            return
+        self._conclude(exchange)
+
+    def _fail(self, exchange: Exchange, failure: Failure) -> None:
+        """End an exchange from our side."""
+        if exchange not in self._inflight:
+            return
+        exchange.failure = failure
+        exchange.ended_ns = now_ns()
+        if (connection := self._held.pop(exchange, None)) is not None:
+            connection.exchange = None
+            connection.close()
+        self._conclude(exchange)
+
+    def _conclude(self, exchange: Exchange) -> None:
+        self._inflight.discard(exchange)
+        self._ended.append(exchange)
+        self._free += 1
+        self._pump(freed=True)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Plan the decoding of what has ended, or end the stage if nothing is left to do."""
+        if self._ended:
+            if not self._tidying:
+                self._tidying = True
+                self._loop.call_soon(self._tidy)
+        elif not self._inflight and self._pacer.head is None and not self._over.done():
+            self._over.set_result(None)
+
+    def _tidy(self) -> None:
+        """Decode one ended exchange; come back for the next in a later turn, after whatever the sockets have."""
+        if self._pacer.due_within(now_ns(), SEND_MARGIN_NS) and len(self._ended) < BACKLOG:
+            self._loop.call_later(SEND_MARGIN_NS / 1e9, self._tidy)
+            return
+        self._tidying = False
+        self._keep(self._ended.popleft())
+        self._shape.supply.top_up()
+        if len(self._rows) >= BATCH_ROWS:
+            self._flush()
+        self._settle()
+
+    def _keep(self, exchange: Exchange) -> None:
+        wiring = self._wiring
+        clock = Clock.USERLAND if wiring.clock is None else Clock.KERNEL
+        record = exchange.record(
+            wiring.api, epoch_ns=wiring.epoch_ns, worker=wiring.worker, model=wiring.model, clock=clock
+        )
+        wiring.counters.ended(record, closed=self._shape.closed)
+        if not self._rows:
+            self._rows_since_ns = now_ns()
+        self._rows.append(record)
+
+    def _flush(self) -> None:
+        self._wiring.append(self._rows)
+        self._rows = []
+
+    # --- once in a while -----------------------------------------------------------------------------------------
+
+    async def _tick(self) -> None:
+        """Timeouts, orders of the parent, the clock offset, rows that wait too long, and how late this loop is itself."""
+        sampled_ns = now_ns()
+        while True:
+            planned_ns = now_ns() + int(TICK_S * 1e9)
+            await asyncio.sleep(TICK_S)
+            now = now_ns()
+            self._lags_ns.append(max(0, now - planned_ns))
+            self._expire(now)
+            self._obey()
+            if self._wiring.clock is not None and now - sampled_ns > 1_000_000_000:
+                self._wiring.clock.sample()
+                sampled_ns = now
+            if self._rows and now - self._rows_since_ns > BATCH_AGE_NS:
+                self._flush()
+
+    def _expire(self, now: int) -> None:
+        for exchange in tuple(self._inflight):
+            if (failure := _overdue(exchange, now, self._wiring.timeouts)) is not None:
+                self._fail(exchange, failure)
+
+    def _obey(self) -> None:
+        counters = self._wiring.counters
+        if counters.stopping or now_ns() >= self._shape.deadline_ns:
+            self._pacer.stop()
+        if counters.aborting:
+            for exchange in tuple(self._inflight):
+                self._fail(exchange, Failure(Outcome.CLIENT_ABORTED, "interrupted"))
+        self._settle()
+
+
+def _died_in_the_pool(connection: Connection, exchange: Exchange) -> bool:
+    """A kept-alive connection that dies before the first byte of an answer was closed while idle: send again, once."""
+    reset = exchange.failure is not None and exchange.failure.outcome is Outcome.CONNECTION_RESET
+    return reset and exchange.last_read_ns is None and exchange.attempts == 1 and connection.served > 1
+
+
+def _overdue(exchange: Exchange, now: int, timeouts: Timeouts) -> Failure | None:
+    sent_ns = exchange.sent_ns
+    if sent_ns is None:
+        return None
+    last_ns = exchange.last_read_ns
+    waits: tuple[tuple[float, float, Outcome, str], ...] = (
+        (now - sent_ns, timeouts.total_s, Outcome.TIMEOUT_TOTAL, "no end"),
+        (
+            now - sent_ns if last_ns is None else -math.inf,
+            timeouts.first_token_s,
+            Outcome.TIMEOUT_FIRST_TOKEN,
+            "no answer",
+        ),
+        (
+            now - last_ns if last_ns else -math.inf,
+            timeouts.between_tokens_s,
+            Outcome.TIMEOUT_BETWEEN_TOKENS,
+            "nothing more",
+        ),
+    )
+    for waited_ns, limit_s, outcome, what in waits:
+        if waited_ns > limit_s * 1e9:
+            return Failure(outcome, f"{what} within {limit_s:g} s")
+    return None

@@ -1,0 +1,103 @@
+"""Plans as YAML (or JSON, which is YAML): read with errors that name file, line and the nearest valid key; written back."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from inferometer.config import models
+from inferometer.config.models import Plan
+from inferometer.errors import UserError
+
+Path_ = tuple[str | int, ...]
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The content of a plan file, checked: it is a whole plan. Raises ``UserError`` with file:line."""
+    text = _text(path)
+    document, lines = _parse(path, text)
+    try:
+        Plan.model_validate(document)
+    except ValidationError as error:
+        raise UserError(_sentence(path, error, lines)) from None
+    return document
+
+
+def read_plan(path: Path) -> Plan:
+    """The plan in a file."""
+    return Plan.model_validate(read(path))
+
+
+def dump(plan: Plan) -> str:
+    """The whole plan as YAML that ``read`` takes back."""
+    return yaml.safe_dump(plan.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"no such file: {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path}: {error}") from None
+
+
+def _parse(path: Path, text: str) -> tuple[dict[str, Any], dict[Path_, int]]:
+    try:
+        root = yaml.compose(text, yaml.SafeLoader)
+        document = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise UserError(f"{path}:{line}: not YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not YAML: {error}") from None
+    if not isinstance(document, dict):
+        raise UserError(f"{path}:1: a plan is a mapping (target: ..., scenario: ...), not {type(document).__name__}")
+    return document, dict(_lines(root, ()))
+
+
+def _lines(node: yaml.Node | None, path: Path_) -> list[tuple[Path_, int]]:
+    """The line (from 1) of every key and item."""
+    if node is None:
+        return []
+    found = [(path, node.start_mark.line + 1)]
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            inner = _lines(value, (*path, key.value))
+            found += [((*path, key.value), key.start_mark.line + 1), *inner[1:]]
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            found += _lines(value, (*path, index))
+    return found
+
+
+def _sentence(path: Path, error: ValidationError, lines: dict[Path_, int]) -> str:
+    first = error.errors()[0]
+    where = _known(first["loc"], lines)
+    line = lines.get(where, 1)
+    key = ".".join(str(part) for part in where)
+    if first["type"] == "extra_forbidden":
+        return f"{path}:{line}: unknown key {key!r}{_nearest(str(first['loc'][-1]))}"
+    if first["type"] == "missing":
+        return f"{path}:{line}: {first['loc'][-1]!r} is missing in {key or 'the plan'}"
+    return f"{path}:{line}: {key}: {first['msg'].removeprefix('Value error, ')}"
+
+
+def _known(loc: Path_, lines: dict[Path_, int]) -> Path_:
+    """The part of an error's location that stands in the file; tags of unions stand in none."""
+    where: Path_ = ()
+    for part in loc:
+        if (*where, part) in lines:
+            where = (*where, part)
+    return where
+
+
+def _nearest(key: str) -> str:
+    kinds = [kind for kind in vars(models).values() if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    names = sorted({name for kind in kinds for name in kind.model_fields})
+    near = difflib.get_close_matches(key, names, 1)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,1 @@
+"""Splits one plan over processes and brings their rows together."""

@@ -1,0 +1,229 @@
+"""Worker processes on this machine, all playing the same stage at the same moment.
+
+The parent gives a handful of orders per stage and otherwise only looks at the shared counters.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import NamedTuple, Self
+
+from inferometer.client.clock import now_ns
+from inferometer.client.counters import ABORT, STOP, Board, Totals
+from inferometer.config.models import Phase, Plan, Stage
+from inferometer.errors import UserError
+from inferometer.records.record import WorkerStage
+from inferometer.runner.messages import Broken, Done, Order, Prepare, Ready, Reply, Setup, Start, decode_reply, encode
+from inferometer.workload.tokens import PromptSpec
+
+#: Between the order to start and the start: enough for every worker to have read the order.
+LEAD_NS = 30_000_000
+LOOK_S = 0.1
+
+
+class Progress(NamedTuple):
+    """What a display shows. ``number`` counts stages from 1."""
+
+    number: int
+    stages: int
+    stage: Stage
+    phase: Phase
+    elapsed_s: float
+    totals: Totals
+
+
+Watch = Callable[[Progress], None]
+
+
+class Outcome(NamedTuple):
+    """What the workers say of themselves, and whether anything ended the run early."""
+
+    workers: list[WorkerStage]
+    interrupted: bool
+    problems: list[str]
+
+
+class Worker:
+    """One child process and its line-wise conversation."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self._unread = b""
+        self.alive = True
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "inferometer.runner.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+
+    def say(self, order: Order) -> None:
+        """Send one order; a dead worker is noticed here or at its next reply."""
+        assert self._process.stdin is not None  # noqa: S101
+        try:
+            self._process.stdin.write(encode(order) + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            self.alive = False
+
+    def fileno(self) -> int:
+        """For select."""
+        assert self._process.stdout is not None  # noqa: S101
+        return self._process.stdout.fileno()
+
+    def reply(self) -> Reply | None:
+        """The next reply, or None if it is not complete yet or the worker has died (then ``alive`` is False)."""
+        piece = os.read(self.fileno(), 65536)
+        self.alive = bool(piece)
+        line, end, rest = (self._unread + piece).partition(b"\n")
+        if not end:
+            self._unread = line
+            return None
+        self._unread = rest
+        return decode_reply(line)
+
+    def end(self) -> None:
+        """Close its stdin, which ends it; kill it if it does not."""
+        assert self._process.stdin is not None  # noqa: S101
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class Crew:
+    """All workers of a run. They start with the object, while the parent still prepares the plan."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = [Worker(number) for number in range(workers)]
+        self._board: Board | None = None
+        self._interrupts = 0
+        self.problems: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            worker.end()
+
+    def run(
+        self,
+        plan: Plan,
+        prompts: PromptSpec,
+        directory: Path,
+        epoch_ns: int,
+        watch: Watch,
+        after: Callable[[list[WorkerStage]], None],
+    ) -> Outcome:
+        """Play all stages of ``plan``. ``after`` gets all reports so far when a stage has ended."""
+        board_file = directory / ".counters"
+        self._board = Board(board_file, len(self._workers), create=True)
+        document = plan.model_dump_json()
+        for worker in self._workers:
+            worker.say(
+                Setup(
+                    plan=document,
+                    prompts=prompts,
+                    worker=worker.number,
+                    workers=len(self._workers),
+                    directory=str(directory),
+                    board=str(board_file),
+                    epoch_ns=epoch_ns,
+                )
+            )
+        reports: list[WorkerStage] = []
+        with self._interruptible():
+            for number, stage, phase in _parts(plan):
+                if self._interrupts:
+                    break
+                done = self._part(plan, number, stage, phase, watch)
+                if phase is Phase.MEASURED:
+                    reports += done
+                    after(reports)
+        board_file.unlink()
+        return Outcome(reports, self._interrupts > 0, self.problems)
+
+    def _part(self, plan: Plan, number: int, stage: Stage, phase: Phase, watch: Watch) -> list[WorkerStage]:
+        assert self._board is not None  # noqa: S101
+        self._board.clear()
+        self._order(Prepare(number, phase))
+        for reply in self._replies(lambda: None):
+            if isinstance(reply, Ready) and reply.problem:
+                self._note(f"no connection to {plan.target.base_url} before the clock: {reply.problem}")
+        start_ns = now_ns() + LEAD_NS
+        self._order(Start(start_ns))
+
+        def look() -> None:
+            assert self._board is not None  # noqa: S101
+            elapsed_s = (now_ns() - start_ns) / 1e9
+            watch(Progress(number + 1, len(plan.scenario.stages), stage, phase, elapsed_s, self._board.totals()))
+
+        done = [reply.report for reply in self._replies(look) if isinstance(reply, Done)]
+        look()
+        return done
+
+    def _order(self, order: Order) -> None:
+        for worker in self._workers:
+            if worker.alive:
+                worker.say(order)
+
+    def _replies(self, look: Callable[[], None]) -> list[Reply]:
+        """One reply of every worker that lives. Those that die meanwhile are noted, and the others go on."""
+        waiting = {worker for worker in self._workers if worker.alive}
+        replies: list[Reply] = []
+        looked = time.monotonic()
+        while waiting:
+            readable, _, _ = select.select(list(waiting), [], [], LOOK_S)
+            for worker in readable:
+                reply = worker.reply()
+                if isinstance(reply, Broken):
+                    raise UserError(reply.sentence)
+                if reply is not None:
+                    replies.append(reply)
+                if reply is not None or not worker.alive:
+                    waiting.discard(worker)
+                if reply is None and not worker.alive:
+                    self._note(f"worker {worker.number} died; the rows that it had written are kept")
+            if time.monotonic() - looked > LOOK_S:
+                looked = time.monotonic()
+                look()
+        if not any(worker.alive for worker in self._workers):
+            raise UserError("every worker process died; what they had written is kept in the run directory", 3)
+        return replies
+
+    def _note(self, problem: str) -> None:
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """First Ctrl-C or SIGTERM: nothing new, what runs may end. Second: end at once. Either way every row is kept."""
+
+        def on_signal(_: int, __: FrameType | None) -> None:
+            assert self._board is not None  # noqa: S101
+            self._board.order(ABORT if self._interrupts else STOP)
+            self._interrupts += 1
+
+        before = {which: signal.signal(which, on_signal) for which in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for which, handler in before.items():
+                signal.signal(which, handler)
+
+
+def _parts(plan: Plan) -> Iterator[tuple[int, Stage, Phase]]:
+    for number, stage in enumerate(plan.scenario.stages):
+        if stage.warmup_requests:
+            yield number, stage, Phase.WARMUP
+        yield number, stage, Phase.MEASURED

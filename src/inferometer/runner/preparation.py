@@ -1,0 +1,118 @@
+"""What must be known before the clock starts: the model, that the endpoint streams, and how prompts get their exact
+length.
+
+Everything is asked of the server itself and ends up in the plan or in the run's context.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from inferometer.client.apis import APIS
+from inferometer.config.models import Plan, Target
+from inferometer.errors import UserError
+from inferometer.telemetry import probe
+from inferometer.workload.tokens import DEFAULT_VOCABULARY, FIRST_ID, PromptSpec, composer, load_tokenizer, text_tokens
+
+
+class Prepared(NamedTuple):
+    """The resolved plan, how its prompts are made, and remarks for the user."""
+
+    plan: Plan
+    prompts: PromptSpec
+    notes: list[str]
+
+
+def prepare(plan: Plan) -> Prepared:
+    """Resolve the model, try one stream, and measure what the server makes of our prompts. Raises ``UserError``."""
+    notes: list[str] = []
+    info = _model(plan.target, notes)
+    target = plan.target.model_copy(update={"model": info.id})
+    _try_stream(target)
+    prompts = _prompts(plan, target, info)
+    return Prepared(plan.model_copy(update={"target": target}), prompts, notes)
+
+
+def _model(target: Target, notes: list[str]) -> probe.ModelInfo:
+    try:
+        served = probe.models(target)
+    except UserError as error:
+        if not target.model:
+            raise UserError(f"{error} (asked for the list of models; with --model NAME it is not needed)") from None
+        return probe.ModelInfo(target.model, None, None)
+    if not target.model:
+        if not served:
+            raise UserError(f"{target.base_url} lists no model; name one with --model")
+        return served[0]
+    known = next((info for info in served if info.id == target.model), None)
+    if known is None and served:
+        notes.append(f"the server does not list {target.model!r}; it lists {', '.join(info.id for info in served[:5])}")
+    return known or probe.ModelInfo(target.model, None, None)
+
+
+def _try_stream(target: Target) -> None:
+    """One small stream over the very path of the run: a wrong path, key or model shows before the load, not after."""
+    stream = probe.stream(target, "Say yes.", max_tokens=4)
+    if stream.answer.error:
+        raise UserError(f"a trial stream of {target.base_url} ended with an error: {stream.answer.error}", 3)
+
+
+def _prompts(plan: Plan, target: Target, info: probe.ModelInfo) -> PromptSpec:
+    mean = plan.scenario.workload.input_tokens.mean
+    if target.tokenizer is not None:
+        return _with_tokenizer(target, mean)
+    if APIS[target.api].takes_ids:
+        return _with_ids(target, info)
+    return _calibrated(target, mean)
+
+
+def _with_ids(target: Target, info: probe.ModelInfo) -> PromptSpec:
+    told = target.vocab_size or info.n_vocab
+    end = told or DEFAULT_VOCABULARY
+    first = min(FIRST_ID, end // 2)
+    source = (
+        "given" if target.vocab_size else "told by the server" if info.n_vocab else "assumed: the smallest common one"
+    )
+    return PromptSpec(
+        kind="token_ids", first_id=first, end_id=end, note=f"token ids {first} to {end - 1}; vocabulary size {source}"
+    )
+
+
+def _with_tokenizer(target: Target, mean: int) -> PromptSpec:
+    assert target.tokenizer is not None  # noqa: S101
+    spec = PromptSpec(kind="tokenizer_text", tokenizer=target.tokenizer)
+    prompt = composer(spec)(mean, np.random.Generator(np.random.PCG64(1)), 0)
+    ours = text_tokens(load_tokenizer(target.tokenizer), str(prompt))
+    theirs = _prompt_tokens(target, str(prompt))
+    if theirs is None:
+        return _with_note(spec, 0, "text by the tokenizer; the server tells no prompt length to compare with")
+    return _with_note(spec, theirs - ours, f"text by the tokenizer; the server adds {theirs - ours} tokens to a prompt")
+
+
+def _with_note(spec: PromptSpec, overhead_tokens: int, note: str) -> PromptSpec:
+    return PromptSpec(kind=spec.kind, tokenizer=spec.tokenizer, overhead_tokens=overhead_tokens, note=note)
+
+
+def _calibrated(target: Target, mean: int) -> PromptSpec:
+    """Fit tokens = overhead + tokens_per_word * words to what the server counts, at a few words and at the wanted length."""
+    few, many = _words_cost(target, 8, 1), _words_cost(target, max(16, mean), 2)
+    if few is None or many is None:
+        note = "text of common words, one token each assumed: the server tells no prompt length to calibrate with"
+        return PromptSpec(kind="calibrated_text", note=note)
+    per_word = (many - few) / (max(16, mean) - 8)
+    overhead = round(few - 8 * per_word)
+    note = f"text of common words, calibrated on the server: {overhead} tokens + {per_word:.3f} a word"
+    return PromptSpec(kind="calibrated_text", overhead_tokens=overhead, tokens_per_word=per_word, note=note)
+
+
+def _words_cost(target: Target, words: int, seed: int) -> int | None:
+    compose = composer(PromptSpec(kind="calibrated_text"))
+    prompt = compose(words, np.random.Generator(np.random.PCG64(seed)), seed)
+    return _prompt_tokens(target, str(prompt))
+
+
+def _prompt_tokens(target: Target, prompt: str) -> int | None:
+    """How many tokens the server counts for a prompt sent the way the run will send it."""
+    return probe.complete(target, prompt, max_tokens=1).prompt_tokens

@@ -1,0 +1,61 @@
+"""The only place that waits. It hands out what is due and wakes the engine when the next arrival is.
+
+The schedule is absolute and never forgives: a late item keeps its due time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from inferometer.schedule.timer import Timer
+
+
+class Due(NamedTuple):
+    """One arrival: its index in the stage and the absolute monotonic moment."""
+
+    index: int
+    at_ns: int
+
+
+class Pacer:
+    """Walks a worker's stride of (index, offset) from ``start_ns``; ``wake()`` is called in the loop when the head is due."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        schedule: Iterator[tuple[int, int]],
+        start_ns: int,
+        wake: Callable[[], None],
+    ) -> None:
+        self._schedule = schedule
+        self._start_ns = start_ns
+        self._timer = Timer(loop, wake)
+        self.head = self._next()
+        if self.head is not None:
+            self._timer.arm(self.head.at_ns)
+
+    def take(self, now_ns: int) -> Due | None:
+        """The head if it is due; otherwise nothing, and the timer is armed for it."""
+        head = self.head
+        if head is None:
+            return None
+        if head.at_ns > now_ns:
+            self._timer.arm(head.at_ns)
+            return None
+        self.head = self._next()
+        return head
+
+    def due_within(self, now_ns: int, margin_ns: int) -> bool:
+        """Is a send imminent? Then leave costly work for later."""
+        return self.head is not None and now_ns < self.head.at_ns < now_ns + margin_ns
+
+    def stop(self) -> None:
+        """Hand out nothing more."""
+        self.head = None
+        self._timer.close()
+
+    def _next(self) -> Due | None:
+        arrival = next(self._schedule, None)
+        return None if arrival is None else Due(arrival[0], self._start_ns + arrival[1])

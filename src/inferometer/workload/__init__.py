@@ -1,0 +1,1 @@
+"""What to send: prompts of exact lengths, all from a seed."""
