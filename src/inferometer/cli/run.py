@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
         if address is not None:
             plan = _at(plan, address)
         interrupted = _play(plan, directory)
-    return _report(plan, directory, options, interrupted=interrupted)
+    return _report(directory, options, interrupted=interrupted)
 
 
 def _plan(options: argparse.Namespace) -> Plan:
@@ -136,7 +136,7 @@ def _play(plan: Plan, directory: Path) -> bool:
     return outcome.interrupted
 
 
-def _report(plan: Plan, directory: Path, options: argparse.Namespace, *, interrupted: bool) -> int:
+def _report(directory: Path, options: argparse.Namespace, *, interrupted: bool) -> int:
     from inferometer.analysis.load import summary_of
     from inferometer.cli.terminal import wants_colour
     from inferometer.records import store
@@ -147,10 +147,10 @@ def _report(plan: Plan, directory: Path, options: argparse.Namespace, *, interru
         store.write_json(path, summary)
     print(render(summary, colour=wants_colour(sys.stdout)))
     _note(f"run directory: {directory}")
-    return 130 if interrupted else _exit_code(summary, plan, strict=options.strict)
+    return 130 if interrupted else _exit_code(summary, strict=options.strict)
 
 
-def _exit_code(summary: dict[str, Any], plan: Plan, *, strict: bool) -> int:
+def _exit_code(summary: dict[str, Any], *, strict: bool) -> int:
     stages = summary["stages"]
     sent = sum(stage["counts"]["sent"] for stage in stages)
     ok = sum(stage["counts"]["ok"] for stage in stages)

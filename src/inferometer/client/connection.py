@@ -143,7 +143,7 @@ class Connection:
             stamp = now
         if self._tls is not None and data:
             data = self._decrypt(data)
-            if data is None:
+            if not data:
                 return
         elif not data:
             self._ended()
@@ -164,16 +164,16 @@ class Connection:
         if exchange.complete:
             self._finish(exchange, now)
 
-    def _decrypt(self, data: bytes) -> bytes | None:
-        """Plain bytes, or ``None`` when there are none yet."""
+    def _decrypt(self, data: bytes) -> bytes:
+        """Plain bytes, or nothing when there are none yet."""
         assert self._tls is not None  # noqa: S101
         try:
-            return self._tls.decrypt(data) or None
+            return self._tls.decrypt(data)
         except ssl.SSLZeroReturnError:
             self._ended()
         except ssl.SSLError as error:
             self._lost(error)
-        return None
+        return b""
 
     def _ended(self) -> None:
         self.close()

@@ -1,5 +1,4 @@
-"""The one loop: an item starts at the later of its due time and a free slot. Open, closed and capped loads differ in
-data only.
+"""The one loop: an item starts at the later of its due time and a free slot. Open, closed and capped loads differ in data only.
 
 When an exchange ends, its slot is given to the next item first; the ended one is decoded in a later turn of the loop,
 one at a time, and never right before a send is due. Reads do not suffer from that: the kernel has stamped them
@@ -139,7 +138,7 @@ class Engine:
 
     def _start(self, due: Due, now: int) -> None:
         self._free -= 1
-        exchange = Exchange(self._shape.supply.take(due.index), now if self._shape.closed else due.at_ns)
+        exchange = Exchange(self._shape.supply.take(due.number), now if self._shape.closed else due.at_ns)
         self._inflight.add(exchange)
         self._wiring.counters.started()
         self._sent += 1

@@ -25,7 +25,7 @@ class Job(NamedTuple):
     """One request as it will be sent: its place in the plan and its bytes, encoded before the clock starts."""
 
     stage: int
-    index: int
+    number: int
     phase: Phase
     payload: bytes
     asked_prompt_tokens: int
@@ -139,7 +139,7 @@ class Exchange:
         return Record(
             stage=job.stage,
             worker=worker,
-            index=job.index,
+            index=job.number,
             phase=job.phase,
             scheduled_ns=self.scheduled_ns - epoch_ns,
             sent_ns=_since(self.sent_ns, epoch_ns),

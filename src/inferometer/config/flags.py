@@ -121,21 +121,36 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         _add(parser, flag, field)
     group = parser.add_argument_group("load")
     for name, kind, nargs, text in LOAD_FLAGS:
-        group.add_argument(f"--{name}", type=kind, nargs=nargs, default=argparse.SUPPRESS, help=text,
-        metavar=kind.__name__.upper())
+        group.add_argument(
+            f"--{name}", type=kind, nargs=nargs, default=argparse.SUPPRESS, help=text, metavar=kind.__name__.upper()
+        )
 
 
 def _add(parser: argparse.ArgumentParser, flag: Flag, field: FieldInfo) -> None:
     text = (flag.help or field.description or "").replace("%", "%%")
     if flag.nargs in ("yes", "no"):
-        parser.add_argument(f"--{flag.name}", action="store_const", const=flag.nargs == "yes", dest=flag.path,
-        default=argparse.SUPPRESS, help=text) return
+        parser.add_argument(
+            f"--{flag.name}",
+            action="store_const",
+            const=flag.nargs == "yes",
+            dest=flag.path,
+            default=argparse.SUPPRESS,
+            help=text,
+        )
+        return
     default = field.get_default(call_default_factory=True) if not field.is_required() else None
     if isinstance(default, str | int | float) and default != "" and not isinstance(default, bool):
         text += f" (default: {default})"
     metavar = flag.name.rpartition("-")[2].upper()
-    parser.add_argument(f"--{flag.name}", type=flag.parse, nargs=flag.nargs, dest=flag.path,
-    default=argparse.SUPPRESS, help=text, metavar=metavar)
+    parser.add_argument(
+        f"--{flag.name}",
+        type=flag.parse,
+        nargs=flag.nargs,
+        dest=flag.path,
+        default=argparse.SUPPRESS,
+        help=text,
+        metavar=metavar,
+    )
 
 
 def _field(model: type[BaseModel], path: list[str]) -> FieldInfo:
@@ -179,8 +194,9 @@ def stages_from_flags(options: dict[str, Any]) -> list[dict[str, Any]]:
     if rates == [math.inf] and caps == [None] and "num_prompts" not in options and "request_rate" not in options:
         caps = list(DEFAULT_LADDER)
     if len(rates) > 1 and len(caps) > 1:
-        raise UserError("give several values of --request-rate or of --max-concurrency, not of both: one sweep at a
-        time")
+        raise UserError(
+            "give several values of --request-rate or of --max-concurrency, not of both: one sweep at a time"
+        )
     return [_stage(rate, cap, options) for rate in rates for cap in caps]
 
 
@@ -201,8 +217,10 @@ def _stage(rate: float, cap: int | None, options: dict[str, Any]) -> dict[str, A
 
 def _open(rate: float, cap: int | None, options: dict[str, Any]) -> dict[str, Any]:
     burstiness = options.get("burstiness", 1.0)
-    arrivals = options.get("arrivals") or ("poisson" if burstiness == 1 else "constant" if math.isinf(burstiness) else
-    "gamma") load = {"type": "open", "rate": rate, "arrivals": arrivals, "max_in_flight": cap}
+    arrivals = options.get("arrivals") or (
+        "poisson" if burstiness == 1 else "constant" if math.isinf(burstiness) else "gamma"
+    )
+    load = {"type": "open", "rate": rate, "arrivals": arrivals, "max_in_flight": cap}
     return load | ({"burstiness": burstiness} if arrivals == "gamma" else {})
 
 
@@ -236,9 +254,15 @@ def _sentence(error: ValidationError) -> str:
     first = error.errors()[0]
     path = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
     flag = next((f"--{flag.name}" for flag in FLAGS if path.startswith(flag.path)), None)
-    leaf = {"concurrency": "--max-concurrency", "rate": "--request-rate", "num_requests": "--num-prompts",
-    "duration_s": "--duration"} leaf |= {"burstiness": "--burstiness", "arrivals": "--arrivals", "warmup_requests":
-    "--num-warmups"} name = flag or leaf.get(path.rpartition(".")[2], path) message = first["msg"].removeprefix("Value
-    error, ") value = first.get("input") shown = f" (got {value!r})" if isinstance(value, str | int | float) else ""
+    leaf = {
+        "concurrency": "--max-concurrency",
+        "rate": "--request-rate",
+        "num_requests": "--num-prompts",
+        "duration_s": "--duration",
+    }
+    leaf |= {"burstiness": "--burstiness", "arrivals": "--arrivals", "warmup_requests": "--num-warmups"}
+    name = flag or leaf.get(path.rpartition(".")[2], path)
+    message = first["msg"].removeprefix("Value error, ")
+    value = first.get("input")
+    shown = f" (got {value!r})" if isinstance(value, str | int | float) else ""
     return f"{name}: {message[0].lower()}{message[1:]}{shown}"
-

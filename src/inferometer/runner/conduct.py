@@ -19,7 +19,7 @@ from inferometer.config import files
 from inferometer.config.models import Plan
 from inferometer.records import store
 from inferometer.records.record import WorkerStage
-from inferometer.runner.local import Crew, Outcome, Watch
+from inferometer.runner.local import Crew, Outcome, Task, Watch
 from inferometer.runner.preparation import prepare
 from inferometer.workload.tokens import PromptSpec
 
@@ -40,7 +40,7 @@ def conduct(plan: Plan, directory: Path, watch: Watch, note: Callable[[str], Non
             store.write_json(directory / store.CONTEXT, context | {"workers": msgspec.to_builtins(reports)})
 
         after([])
-        outcome = crew.run(plan, prepared.prompts, directory, epoch_ns, watch, after)
+        outcome = crew.run(Task(plan, prepared.prompts, directory, epoch_ns), watch, after)
     store.finish(directory)
     return outcome
 

@@ -44,6 +44,15 @@ class Progress(NamedTuple):
 Watch = Callable[[Progress], None]
 
 
+class Task(NamedTuple):
+    """A run that is ready to be played. ``epoch_ns`` is the zero of all its times."""
+
+    plan: Plan
+    prompts: PromptSpec
+    directory: Path
+    epoch_ns: int
+
+
 class Outcome(NamedTuple):
     """What the workers say of themselves, and whether anything ended the run early."""
 
@@ -86,7 +95,8 @@ class Worker:
             self._unread = line
             return None
         self._unread = rest
-        return decode_reply(line)
+        reply: Reply = decode_reply(line)
+        return reply
 
     def end(self) -> None:
         """Close its stdin, which ends it; kill it if it does not."""
@@ -116,29 +126,22 @@ class Crew:
         for worker in self._workers:
             worker.end()
 
-    def run(
-        self,
-        plan: Plan,
-        prompts: PromptSpec,
-        directory: Path,
-        epoch_ns: int,
-        watch: Watch,
-        after: Callable[[list[WorkerStage]], None],
-    ) -> Outcome:
-        """Play all stages of ``plan``. ``after`` gets all reports so far when a stage has ended."""
-        board_file = directory / ".counters"
+    def run(self, task: Task, watch: Watch, after: Callable[[list[WorkerStage]], None]) -> Outcome:
+        """Play all stages of the task. ``after`` gets all reports so far when a stage has ended."""
+        plan = task.plan
+        board_file = task.directory / ".counters"
         self._board = Board(board_file, len(self._workers), create=True)
         document = plan.model_dump_json()
         for worker in self._workers:
             worker.say(
                 Setup(
                     plan=document,
-                    prompts=prompts,
+                    prompts=task.prompts,
                     worker=worker.number,
                     workers=len(self._workers),
-                    directory=str(directory),
+                    directory=str(task.directory),
                     board=str(board_file),
-                    epoch_ns=epoch_ns,
+                    epoch_ns=task.epoch_ns,
                 )
             )
         reports: list[WorkerStage] = []

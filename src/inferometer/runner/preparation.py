@@ -1,5 +1,4 @@
-"""What must be known before the clock starts: the model, that the endpoint streams, and how prompts get their exact
-length.
+"""What must be known before the clock starts: the model, that the endpoint streams, and how prompts get their exact length.
 
 Everything is asked of the server itself and ends up in the plan or in the run's context.
 """

@@ -13,6 +13,7 @@ import signal
 import ssl
 import sys
 import time
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -24,12 +25,13 @@ from inferometer.client.clock import RealtimeOffset
 from inferometer.client.connection import KERNEL_STAMPS, Address, resolve
 from inferometer.client.counters import ABORT, Board, Counters
 from inferometer.client.engine import Engine, Shape, Tally, Wiring
+from inferometer.client.exchange import Job
 from inferometer.client.supply import Supply, job_writer, request_head
-from inferometer.config.models import Plan, Target
+from inferometer.config.models import Phase, Plan, Target
 from inferometer.errors import UserError
 from inferometer.records.record import WorkerStage
 from inferometer.records.store import Writer
-from inferometer.runner.messages import Broken, Done, Prepare, Ready, Reply, Setup, Start, decode_order, encode
+from inferometer.runner.messages import Broken, Done, Prepare, Ready, Reply, Setup, decode_order, encode
 from inferometer.runner.share import Share, share, stage_seed
 from inferometer.telemetry import ask
 from inferometer.telemetry.machine import steal_ns
@@ -39,19 +41,39 @@ from inferometer.workload.tokens import composer
 OPEN_LOOP_CONNECTIONS = 64
 
 
+class Post(NamedTuple):
+    """A worker at its place: everything that outlives a stage."""
+
+    setup: Setup
+    plan: Plan
+    board: Board
+    loop: asyncio.AbstractEventLoop
+    engine: Engine
+    write: Callable[[int, Phase, int], Job]
+
+
 class Prepared(NamedTuple):
-    """A part that can start at once."""
+    """A part of the plan that can start at once."""
 
     order: Prepare
     share: Share
     supply: Supply
 
 
+class Costs(NamedTuple):
+    """Processor time of this process, and what the host took from the machine meanwhile; ns."""
+
+    cpu_ns: int
+    steal_ns: int | None
+
+
 def main() -> None:
     """Obey until stdin ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to interpret
-    setup = decode_order(sys.stdin.buffer.readline() or b"null")
-    assert isinstance(setup, Setup)  # noqa: S101
+    line = sys.stdin.buffer.readline()
+    if not line:
+        return  # the parent found something wrong before it had a task
+    setup = decode_order(line)
     try:
         _obey(setup)
     except UserError as error:
@@ -66,34 +88,31 @@ def _obey(setup: Setup) -> None:
     engine = Engine(loop, _wiring(setup, plan, board, writer))
     url = urlsplit(ask.url(plan.target, plan.target.endpoint or APIS[plan.target.api].path))
     head = request_head(url.path, url.netloc.rpartition("@")[2], ask.headers(plan.target))
-    write = job_writer(plan, composer(setup.prompts), head)
+    post = Post(setup, plan, board, loop, engine, job_writer(plan, composer(setup.prompts), head))
     prepared: Prepared | None = None
     for line in sys.stdin.buffer:
         order = decode_order(line)
         if isinstance(order, Prepare):
-            prepared, problem = _prepare(loop, engine, plan, setup, order, write)
+            prepared, problem = _prepare(post, order)
             _say(Ready(problem))
-        elif isinstance(order, Start) and prepared is not None:
-            _say(Done(_play(loop, engine, prepared, order.start_ns, setup, board)))
+        elif prepared is not None:
+            _say(Done(_play(post, prepared, order.start_ns)))
     engine.close()
     writer.close()
 
 
-def _prepare(
-    loop: asyncio.AbstractEventLoop, engine: Engine, plan: Plan, setup: Setup, order: Prepare, write: Any
-) -> tuple[Prepared, str | None]:
-    stage = plan.scenario.stages[order.stage]
-    part = share(stage, order.phase, stage_seed(plan.seed, order.stage), setup.worker, setup.workers)
-    indices = (index for index, _ in part.schedule())
-    supply = Supply(lambda index: write(order.stage, order.phase, index), indices, endless=part.endless)
+def _prepare(post: Post, order: Prepare) -> tuple[Prepared, str | None]:
+    stage = post.plan.scenario.stages[order.stage]
+    seed = stage_seed(post.plan.seed, order.stage)
+    part = share(stage, order.phase, seed, post.setup.worker, post.setup.workers)
+    numbers = (number for number, _ in part.schedule())
+    supply = Supply(lambda number: post.write(order.stage, order.phase, number), numbers, endless=part.endless)
     wanted = min(part.slots, len(supply), OPEN_LOOP_CONNECTIONS if math.isinf(part.slots) else math.inf)
-    failure = loop.run_until_complete(engine.open_connections(int(wanted)))
+    failure = post.loop.run_until_complete(post.engine.open_connections(int(wanted)))
     return Prepared(order, part, supply), f"{failure.outcome}: {failure.detail}" if failure else None
 
 
-def _play(
-    loop: asyncio.AbstractEventLoop, engine: Engine, prepared: Prepared, start_ns: int, setup: Setup, board: Board
-) -> WorkerStage:
+def _play(post: Post, prepared: Prepared, start_ns: int) -> WorkerStage:
     part = prepared.share
     deadline_ns = start_ns + part.duration_s * 1e9
     shape = Shape(part.schedule(), prepared.supply, part.slots, part.closed, start_ns, deadline_ns)
@@ -101,51 +120,48 @@ def _play(
     gc.freeze()
     gc.disable()
     steal, cpu = steal_ns(), time.process_time_ns()
-    tally = loop.run_until_complete(_while_parent_lives(engine.play(shape), board))
+    tally = post.loop.run_until_complete(_while_parent_lives(post.engine.play(shape), post.board))
     cpu = time.process_time_ns() - cpu
     stolen = None if steal is None else (steal_ns() or 0) - steal
     gc.enable()
     gc.unfreeze()
-    return _report(prepared, tally, setup, cpu, stolen, engine.clock_steps())
+    return _report(post, prepared, tally, Costs(cpu, stolen))
 
 
-def _report(
-    prepared: Prepared, tally: Tally, setup: Setup, cpu_ns: int, stolen_ns: int | None, steps: int
-) -> WorkerStage:
+def _report(post: Post, prepared: Prepared, tally: Tally, costs: Costs) -> WorkerStage:
     p50, p99, most = np.percentile(tally.lags_ns or [0], [50, 99, 100]).astype(int).tolist()
     return WorkerStage(
         stage=prepared.order.stage,
-        worker=setup.worker,
-        started_ns=tally.started_ns - setup.epoch_ns,
-        ended_ns=tally.ended_ns - setup.epoch_ns,
+        worker=post.setup.worker,
+        started_ns=tally.started_ns - post.setup.epoch_ns,
+        ended_ns=tally.ended_ns - post.setup.epoch_ns,
         planned=prepared.share.planned,
         sent=tally.sent,
         cap_hits=tally.cap_hits,
         late_builds=prepared.supply.late_builds,
-        cpu_ns=cpu_ns,
+        cpu_ns=costs.cpu_ns,
         loop_lag_p50_ns=p50,
         loop_lag_p99_ns=p99,
         loop_lag_max_ns=most,
-        clock_steps=steps,
-        steal_ns=stolen_ns,
+        clock_steps=post.engine.clock_steps(),
+        steal_ns=costs.steal_ns,
     )
 
 
-async def _while_parent_lives(play: Any, board: Board) -> Tally:
+async def _while_parent_lives(play: Coroutine[Any, Any, Tally], board: Board) -> Tally:
     """A worker without its parent ends at once, with everything it has measured on disk."""
-    parent = os.getppid()
-
-    async def watch() -> None:
-        while os.getppid() == parent:
-            await asyncio.sleep(0.5)
-        board.order(ABORT)
-
-    watcher = asyncio.ensure_future(watch())
+    watcher = asyncio.ensure_future(_abort_when_orphaned(board))
     try:
-        tally: Tally = await play
+        return await play
     finally:
         watcher.cancel()
-    return tally
+
+
+async def _abort_when_orphaned(board: Board) -> None:
+    parent = os.getppid()
+    while os.getppid() == parent:  # noqa: ASYNC110 (the kernel tells nobody; there is no event to wait for)
+        await asyncio.sleep(0.5)
+    board.order(ABORT)
 
 
 def _wiring(setup: Setup, plan: Plan, board: Board, writer: Writer) -> Wiring:

@@ -13,9 +13,9 @@ from inferometer.schedule.timer import Timer
 
 
 class Due(NamedTuple):
-    """One arrival: its index in the stage and the absolute monotonic moment."""
+    """One arrival: its number in the stage and the absolute monotonic moment."""
 
-    index: int
+    number: int
     at_ns: int
 
 

@@ -1,0 +1,199 @@
+"""Everything that a run says, as one dictionary ready for strict JSON: units in the keys, None for unknown, no NaN."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import msgspec
+import numpy as np
+
+from inferometer import __version__
+from inferometer.analysis import window as windows
+from inferometer.analysis.frame import Floats, Frame, Texts, from_table, stage_of
+from inferometer.analysis.metrics import METRICS, met, output_counts, unjudged
+from inferometer.analysis.stats import Description, describe
+from inferometer.analysis.validity import judge
+from inferometer.config.models import ClosedLoop, OpenLoop, Plan, Slo, Stage, Target
+from inferometer.records.record import WorkerStage
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SCHEMA_VERSION = 1
+#: Always computed; the plan may ask for more.
+PERCENTS = (50.0, 90.0, 95.0, 99.0)
+_S_PER_NS = 1e-9
+
+
+def summarise(plan: Plan, table: pa.Table, workers: Sequence[WorkerStage]) -> dict[str, Any]:
+    """The meaning of a run's records.
+
+    Args:
+        plan: what was asked.
+        table: one row per request, with the columns of ``records.record.COLUMNS`` and both event lists.
+        workers: what the workers say of each stage; may be empty for a run that was killed.
+
+    Returns:
+        Values for strict JSON. Stages that left no trace are absent. Times are seconds since the run's epoch.
+    """
+    frame = from_table(table)
+    begun = {int(stage) for stage in np.unique(frame.stage)} | {worker.stage for worker in workers}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "tool": "inferometer",
+        "tool_version": __version__,
+        "plan": plan.scenario.name,
+        "target": _target(plan.target),
+        "seed": plan.seed,
+        "workers": plan.workers,
+        "report": {
+            "percentile_metrics": list(plan.report.percentile_metrics),
+            "percentiles": [f"{percent:g}" for percent in plan.report.percentiles],
+        },
+        "stages": [_stage(plan, i, frame, workers) for i in range(len(plan.scenario.stages)) if i in begun],
+    }
+
+
+def _stage(plan: Plan, index: int, frame: Frame, workers: Sequence[WorkerStage]) -> dict[str, Any]:
+    stage = plan.scenario.stages[index]
+    rows = stage_of(frame, index, open_loop=isinstance(stage.load, OpenLoop))
+    reports = [worker for worker in workers if worker.stage == index]
+    whole, steady = windows.whole_window(rows), windows.steady_window(rows, stage.load)
+    verdict = judge(rows, reports, stage, plan.report.percentiles)
+    return {
+        "stage": index,
+        "load": _load(stage.load),
+        "counts": _counts(rows, stage, reports),
+        "window": _window(whole),
+        "throughput": _throughput(rows, whole),
+        "steady_window": _window(steady),
+        "steady_throughput": _throughput(rows, steady),
+        "metrics": _metrics(rows, plan, open_loop=isinstance(stage.load, OpenLoop)),
+        "lengths": _lengths(rows),
+        "slos": _slos(rows, plan.scenario.slos, whole),
+        "verdict": msgspec.to_builtins(verdict),
+    }
+
+
+def _target(target: Target) -> dict[str, Any]:
+    parts = urlsplit(target.base_url)
+    host = parts.netloc.rpartition("@")[2]  # a password may stand before the @
+    base_url = parts._replace(netloc=host, query="").geturl()
+    return {"name": target.name, "base_url": base_url, "api": target.api, "model": target.model}
+
+
+def _load(load: ClosedLoop | OpenLoop) -> dict[str, Any]:
+    if isinstance(load, ClosedLoop):
+        return {"type": load.type, "concurrency": load.concurrency}
+    return {
+        "type": load.type,
+        "rate_per_s": load.rate if math.isfinite(load.rate) else "inf",
+        "arrivals": load.arrivals,
+        "burstiness": load.burstiness,
+        "max_in_flight": load.max_in_flight,
+    }
+
+
+def _counts(frame: Frame, stage: Stage, workers: Sequence[WorkerStage]) -> dict[str, Any]:
+    return {
+        "planned": _planned(stage, workers),
+        "sent": int(np.count_nonzero(np.isfinite(frame.sent_ns))),
+        "ok": int(np.count_nonzero(frame.ok)),
+        "failed": int(np.count_nonzero(~frame.ok)),
+        "failures": _failures(frame),
+    }
+
+
+def _planned(stage: Stage, workers: Sequence[WorkerStage]) -> int | None:
+    told = [worker.planned for worker in workers if worker.planned is not None]
+    if told and len(told) == len(workers):
+        return sum(told)
+    return stage.num_requests if stage.duration_s is None else None
+
+
+def _failures(frame: Frame) -> list[dict[str, Any]]:
+    """Kinds of failure, the most frequent first, each with the first detail that was given."""
+    kinds: Texts = frame.outcome[~frame.ok]
+    details: Texts = frame.detail[~frame.ok]
+    examples: dict[str, str] = {}
+    for kind, detail in zip(kinds, details, strict=True):
+        if detail:
+            examples.setdefault(kind, detail)
+    return [
+        {"kind": str(kind), "count": count, "first_example": examples.get(kind)}
+        for kind, count in Counter(kinds).most_common()
+    ]
+
+
+def _window(window: windows.Window | None) -> dict[str, float] | None:
+    if window is None:
+        return None
+    start_s, end_s = window.start_ns * _S_PER_NS, window.end_ns * _S_PER_NS
+    return {"start_s": start_s, "end_s": end_s, "length_s": window.length_s}
+
+
+def _throughput(frame: Frame, window: windows.Window | None) -> dict[str, Any] | None:
+    if window is None:
+        return None
+    return {
+        **{rate.name: None for rate in windows.RATES},
+        **windows.throughput(frame, window),
+        "mean_in_flight": windows.mean_in_flight(frame, window),
+        "peak_in_flight": windows.peak_in_flight(frame),
+        "peak_output_tokens_per_s": windows.peak_output_tokens_per_s(frame, window),
+    }
+
+
+def _metrics(frame: Frame, plan: Plan, *, open_loop: bool) -> dict[str, Any]:
+    percents = tuple(sorted({*PERCENTS, *plan.report.percentiles}))
+    chosen = [metric for metric in METRICS if open_loop or not metric.open_only]
+    described = {metric.name: describe(metric.samples(frame), percents, plan.seed) for metric in chosen}
+    return {name: _in_ms(found) for name, found in described.items() if found is not None}
+
+
+def _in_ms(found: Description) -> dict[str, Any]:
+    plain = msgspec.to_builtins(found)
+    count = plain.pop("count")
+    return {**{f"{key}_ms": value for key, value in plain.items()}, "count": count}
+
+
+def _lengths(frame: Frame) -> dict[str, Any]:
+    good = frame.where(frame.ok)
+    return {
+        "prompt_tokens": _length(good.asked_prompt_tokens, good.prompt_tokens, good.prompt_tokens_source),
+        "output_tokens": _length(good.asked_output_tokens, output_counts(good), good.output_tokens_source),
+    }
+
+
+def _length(asked: Floats, got: Floats, sources: Texts) -> dict[str, Any]:
+    error = np.abs(got - asked) / asked
+    return {
+        "asked_mean_tokens": _mean(asked),
+        "got_mean_tokens": _mean(got),
+        "got_total_tokens": int(np.nansum(got)) if np.isfinite(got).any() else None,
+        "max_relative_error": float(np.nanmax(error)) if np.isfinite(error).any() else None,
+        "sources": dict(Counter(str(source) for source in sources if source is not None)),
+    }
+
+
+def _mean(values: Floats) -> float | None:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else None
+
+
+def _slos(frame: Frame, slos: Sequence[Slo], window: windows.Window | None) -> dict[str, Any] | None:
+    """Goodput and attainment: failures count against both. None without SLOs."""
+    if not slos:
+        return None
+    good = met(frame, slos)
+    return {
+        "limits": [{"metric": slo.metric, "limit_ms": slo.limit_ms} for slo in slos],
+        "good": int(np.count_nonzero(good)),
+        "goodput_per_s": windows.per_second(good, window) if window else None,
+        "attainment": float(np.count_nonzero(good) / len(frame)) if len(frame) else None,
+        "not_applicable": int(np.count_nonzero(unjudged(frame, slos))),
+    }

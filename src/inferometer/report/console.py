@@ -1,0 +1,210 @@
+"""The result of a run for a terminal, in the layout of ``vllm bench serve``: readers of that layout can read this one.
+
+Labels are padded to 40 columns, values to 10, rules are 50 wide. Our own lines stand in sections of their own; the
+verdict stands above the numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from inferometer.report.tables import FEW, level, sweep
+
+WIDTH = 50
+#: name: (title of the section, label in its lines)
+SECTIONS = {
+    "ttft": ("Time to First Token", "TTFT"),
+    "tpot": ("Time per Output Token (excl. 1st token)", "TPOT"),
+    "itl": ("Inter-token Latency", "ITL"),
+    "event_gap": ("Gap between Token Events", "event gap"),
+    "e2el": ("End-to-end Latency", "E2EL"),
+    "ntpot": ("Normalised Time per Output Token", "NTPOT"),
+    "ttft_from_send": ("Time to First Token from Send", "TTFT from send"),
+    "e2el_from_send": ("End-to-end Latency from Send", "E2EL from send"),
+    "ntpot_from_send": ("Normalised Time per Token from Send", "NTPOT from send"),
+}
+_COLOURS = {"VALID": "\x1b[1;32m", "CLIENT-LIMITED": "\x1b[1;33m", "INVALID": "\x1b[1;31m"}
+_RESET = "\x1b[0m"
+_EXAMPLE_CHARACTERS = 200
+
+
+def render(summary: dict[str, Any], colour: bool = False) -> str:
+    """Every stage of ``analysis.summary.summarise``, then the sweep if there are several.
+
+    Args:
+        summary: as made by ``summarise`` or read from ``summary.json``.
+        colour: colour the verdicts with ANSI sequences; the caller knows whether there is a terminal and minds
+        NO_COLOR.
+    """
+    stages = summary["stages"]
+    if not stages:
+        return "No stage was begun: there is nothing to show.\n"
+    blocks = [stage_result(stage, summary["report"], colour=colour) for stage in stages]
+    if len(stages) > 1:
+        titled = [f"{_heading(stage)}\n{block}" for stage, block in zip(stages, blocks, strict=True)]
+        blocks = [*titled, sweep(summary)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def stage_result(stage: dict[str, Any], report: dict[str, Any], *, colour: bool = False) -> str:
+    """One stage. ``report`` holds ``percentile_metrics`` and ``percentiles`` (as text: "99", "99.9")."""
+    lines = [
+        _rule("Serving Benchmark Result", "="),
+        *_verdict(stage["verdict"], colour=colour),
+        *_totals(stage),
+        *_latencies(stage["metrics"], report),
+        *_steady(stage),
+        *_lengths(stage["lengths"]),
+        *_client(stage["verdict"]["figures"]),
+        *_failures(stage["counts"]["failures"]),
+        *_notes(stage["verdict"]),
+        _rule("", "="),
+    ]
+    if any(FEW in line for line in lines):
+        lines.append(f"{FEW} too few samples for a 95 % interval")
+    return "\n".join(lines)
+
+
+def _rule(title: str, fill: str = "-") -> str:
+    return f"{f' {title} ' if title and fill == '=' else title:{fill}^{WIDTH}}"
+
+
+def _line(label: str, value: str) -> str:
+    return f"{label:<40} {value:<10}"
+
+
+def _count(label: str, value: float | None) -> list[str]:
+    return [] if value is None else [_line(label, f"{value:.0f}")]
+
+
+def _number(label: str, value: float | None) -> list[str]:
+    return [] if value is None else [_line(label, f"{value:.2f}")]
+
+
+def _verdict(verdict: dict[str, Any], *, colour: bool) -> Iterator[str]:
+    word = verdict["verdict"]
+    line = _line("Verdict:", word)
+    yield line.replace(word, f"{_COLOURS[word]}{word}{_RESET}") if colour else line
+    for finding in verdict["findings"]:
+        if finding["severity"] != "note":
+            yield _finding(finding)
+
+
+def _finding(finding: dict[str, Any]) -> str:
+    against = "" if not finding["limit"] else f" (limit {_figure(finding['limit'], finding['unit'])})"
+    figure = _figure(finding["figure"], finding["unit"])
+    return f"  {finding['name']} {figure}{against}, spoils {finding['spoils']}: {finding['advice']}"
+
+
+def _figure(value: float, unit: str) -> str:
+    if unit == "share":
+        return f"{100 * value:.1f} %"
+    digits = f"{value:.0f}" if value == round(value) else f"{value:.2f}"
+    return f"{digits} {unit}".rstrip()
+
+
+def _totals(stage: dict[str, Any]) -> list[str]:
+    """The first block, line by line as vLLM prints it."""
+    counts, load, lengths = stage["counts"], stage["load"], stage["lengths"]
+    rates, slos = stage["throughput"] or {}, stage["slos"] or {}
+    rate = load.get("rate_per_s")
+    return [
+        *_count("Successful requests:", counts["ok"]),
+        *_count("Failed requests:", counts["failed"]),
+        *_count("Maximum request concurrency:", load.get("concurrency") or load.get("max_in_flight")),
+        *_number("Request rate configured (RPS):", None if isinstance(rate, str) else rate),
+        *_number("Benchmark duration (s):", stage["window"] and stage["window"]["length_s"]),
+        *_count("Total input tokens:", lengths["prompt_tokens"]["got_total_tokens"]),
+        *_count("Total generated tokens:", lengths["output_tokens"]["got_total_tokens"]),
+        *_number("Request throughput (req/s):", rates.get("requests_per_s")),
+        *_number("Request goodput (req/s):", slos.get("goodput_per_s")),
+        *_number("Output token throughput (tok/s):", rates.get("output_tokens_per_s")),
+        *_number("Peak output token throughput (tok/s):", rates.get("peak_output_tokens_per_s")),
+        *_number("Peak concurrent requests:", rates.get("peak_in_flight")),
+        *_number("Total token throughput (tok/s):", rates.get("total_tokens_per_s")),
+    ]
+
+
+def _latencies(metrics: dict[str, Any], report: dict[str, Any]) -> Iterator[str]:
+    """A section for each metric that was asked for, each followed by its latency from the real send, if it has one."""
+    asked = report["percentile_metrics"]
+    for name in (shown for metric in asked for shown in (metric, f"{metric}_from_send")):
+        if name in metrics and name in SECTIONS:
+            yield from _latency(metrics[name], *SECTIONS[name], report["percentiles"])
+
+
+def _latency(metric: dict[str, Any], title: str, label: str, percents: list[str]) -> Iterator[str]:
+    yield _rule(title)
+    yield from _number(f"Mean {label} (ms):", metric["mean_ms"]["value"])
+    yield _estimate(f"Median {label} (ms):", metric["median_ms"])
+    for percent in percents:
+        yield _estimate(f"P{percent} {label} (ms):", metric["percentiles_ms"][percent])
+
+
+def _estimate(label: str, estimate: dict[str, Any]) -> str:
+    return _line(label, f"{estimate['value']:.2f}" + (f" {FEW}" if estimate["low"] is None else ""))
+
+
+def _steady(stage: dict[str, Any]) -> list[str]:
+    window, rates = stage["steady_window"], stage["steady_throughput"]
+    if window is None:
+        return []
+    return [
+        _rule("Steady State"),
+        *_number("Steady-state duration (s):", window["length_s"]),
+        *_number("Steady-state requests (req/s):", rates["requests_per_s"]),
+        *_number("Steady-state output (tok/s):", rates["output_tokens_per_s"]),
+        *_number("Steady-state requests in flight, mean:", rates["mean_in_flight"]),
+    ]
+
+
+def _lengths(lengths: dict[str, Any]) -> Iterator[str]:
+    yield _rule("Lengths")
+    for side, name in (("prompt_tokens", "prompt"), ("output_tokens", "output")):
+        length = lengths[side]
+        yield from _number(f"Mean {name} tokens asked:", length["asked_mean_tokens"])
+        yield from _number(f"Mean {name} tokens got:", length["got_mean_tokens"])
+        for source, count in length["sources"].items():
+            if source != "usage":
+                yield from _count(f"Requests with {name} tokens by {source}:", count)
+
+
+def _client(figures: dict[str, Any]) -> list[str]:
+    """What the instrument did while it measured."""
+    percent = {name: _percent(figures.get(name)) for name in figures}
+    return [
+        _rule("Instrument"),
+        *_number("Schedule lag p99 (ms):", figures.get("schedule_lag_p99_ms")),
+        *_number("Sent / scheduled rate (%):", percent.get("sent_of_scheduled_rate")),
+        *_number("In flight / concurrency (%):", percent.get("in_flight_of_asked")),
+        *_number("Kernel-stamped requests (%):", percent.get("kernel_stamps_share")),
+        *_number("Reads that carry several events (%):", percent.get("merged_reads_share")),
+        *_number("Event loop lag p99 (ms):", figures.get("loop_lag_p99_ms")),
+        *_number("CPU of the busiest worker (%):", percent.get("client_cpu_share_max")),
+        *_number("Time stolen by the host (%):", percent.get("steal_share")),
+    ]
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
+def _failures(failures: list[dict[str, Any]]) -> Iterator[str]:
+    if failures:
+        yield _rule("Failures")
+    for failure in failures:
+        yield from _count(f"{failure['kind']}:", failure["count"])
+        if failure["first_example"]:
+            yield "  first: " + " ".join(failure["first_example"].split())[:_EXAMPLE_CHARACTERS]
+
+
+def _notes(verdict: dict[str, Any]) -> list[str]:
+    notes = [_finding(finding) for finding in verdict["findings"] if finding["severity"] == "note"]
+    return [_rule("Notes"), *notes] if notes else []
+
+
+def _heading(stage: dict[str, Any]) -> str:
+    """One line that names a stage by its load."""
+    kind = "concurrency" if stage["load"]["type"] == "closed" else "request rate"
+    return f"Stage {stage['stage'] + 1}: {kind} {level(stage['load'])}"

@@ -1,0 +1,80 @@
+"""Tables as text: aligned in a terminal, and Markdown as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+#: Stands after a percentile that has too few samples for an interval.
+FEW = "~"
+SWEEP_HEADER = ("req/s", "out tok/s", "TTFT p50", "TTFT p95", "ITL p50", "ITL p95", "E2E p50", "E2E p95")
+
+_FIRST_COLUMN = {"closed": "concurrency", "open": "rate (req/s)"}
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Cells padded to the width of their column, a rule under the header, no line end at the end."""
+    widths = [max(3, *(len(line[i]) for line in (header, *rows))) for i in range(len(header))]
+    lines = [header, ["-" * width for width in widths], *rows]
+    return "\n".join("| " + " | ".join(f"{c:<{w}}" for c, w in zip(line, widths, strict=True)) + " |" for line in lines)
+
+
+def sweep(summary: dict[str, Any]) -> str:
+    """All stages of a run, one line each: nine columns, and the verdict if a stage is not VALID. Latencies in ms."""
+    stages = summary["stages"]
+    kinds = {stage["load"]["type"] for stage in stages}
+    first = _FIRST_COLUMN[kinds.pop()] if len(kinds) == 1 else "load"
+    rows = [[level(stage["load"]), *_numbers(stage)] for stage in stages]
+    header = [first, *SWEEP_HEADER]
+    if any(stage["verdict"]["verdict"] != "VALID" for stage in stages):
+        header.append("verdict")
+        rows = [[*row, stage["verdict"]["verdict"]] for row, stage in zip(rows, stages, strict=True)]
+    table = markdown(header, rows)
+    return f"{table}\n\n{FEW} too few samples for a 95 % interval" if FEW in table else table
+
+
+def level(load: dict[str, Any]) -> str:
+    """The load of a stage in one word: its concurrency or its rate."""
+    if load["type"] == "closed":
+        return str(load["concurrency"])
+    return load["rate_per_s"] if isinstance(load["rate_per_s"], str) else f"{load['rate_per_s']:g}"
+
+
+def short(value: float) -> str:
+    """One decimal below 1000, none above."""
+    return f"{value:.1f}" if value < 999.95 else f"{value:.0f}"
+
+
+def whole(value: float) -> str:
+    """No decimals."""
+    return f"{value:.0f}"
+
+
+def per_second(value: float) -> str:
+    """One decimal, two below 1."""
+    return f"{value:.2f}" if value < 0.995 else f"{value:.1f}"
+
+
+def _numbers(stage: dict[str, Any]) -> list[str]:
+    rates = stage["throughput"] or {}
+    columns: list[tuple[str, str, Callable[[float], str]]] = [
+        (metric, percent, show)
+        for metric, show in (("ttft", short), ("itl", short), ("e2el", whole))
+        for percent in ("50", "95")
+    ]
+    return [
+        _cell(rates.get("requests_per_s"), per_second),
+        _cell(rates.get("output_tokens_per_s"), whole),
+        *(_percentile(stage["metrics"].get(metric), percent, show) for metric, percent, show in columns),
+    ]
+
+
+def _cell(value: float | None, show: Callable[[float], str]) -> str:
+    return "-" if value is None else show(value)
+
+
+def _percentile(metric: dict[str, Any] | None, percent: str, show: Callable[[float], str]) -> str:
+    if metric is None:
+        return "-"
+    estimate = metric["percentiles_ms"][percent]
+    return show(estimate["value"]) + (FEW if estimate["low"] is None else "")

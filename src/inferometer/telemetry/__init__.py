@@ -1,0 +1,1 @@
+"""What the server says of itself: asked before a run, and meanwhile."""
