@@ -34,7 +34,6 @@
 enum { ID_BYTES = 96, EVENT_BYTES = 640, EVENTS_PER_POLL = 256, TOKENS_PER_POLL = 32, MAX_REQUEST_BYTES = 1 << 26 };
 
 typedef struct conn conn;
-
 typedef struct request {
     char id[ID_BYTES];
     int64_t arrival_ns, due_ns;

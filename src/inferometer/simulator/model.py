@@ -146,7 +146,7 @@ class Engine:
         if needed > self._profile.num_gpu_blocks:
             raise ValueError(f"a request of {needed} blocks cannot fit a cache of {self._profile.num_gpu_blocks}")
         self._frontend_free_ns = max(self._frontend_free_ns, now_ns) + self._profile.frontend_serial_ns
-        progress = Progress(request, now_ns, self._frontend_free_ns + self._profile.frontend_ns, blocks=[])
+        progress = Progress(request, now_ns, self._frontend_free_ns + self._profile.frontend_ns)
         self._submitted += 1
         heappush(self._arrivals, (progress.queued_ns, self._submitted, progress))
         return progress

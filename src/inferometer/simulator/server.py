@@ -137,7 +137,7 @@ class Server:
         parts = events.template(identity, answer.finish_reason)
         texts = [_SPACED[word] for word in answer.words]
         texts[0] = texts[0][1:]
-        return Stream(connection, ask, answer, identity, log_id, parts, texts, due_ns=[], written_ns=[])
+        return Stream(connection, ask, answer, identity, log_id, parts, texts)
 
     def _engine_request(self, ask: Ask, answer: Answer) -> Request:
         """The answer is hashed with the prompt: the next turn of a conversation finds both in the cache."""
