@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import msgspec
@@ -100,20 +101,31 @@ def _read_openai(data: list[bytes], names: list[bytes] | None) -> Answer:
         data, answer.done = data[:-1], True
     elif DONE in data:
         data, answer.done = data[: data.index(DONE)], True
-    chunks = _decode(data, answer)
-    _read_choices(chunks, answer)
+    if not data:
+        return answer
+    document = b"[" + b",".join(data) + b"]"
+    chunks = _decode(document, data, answer)
+    answer.token_events = [
+        position
+        for position, chunk in enumerate(chunks)
+        # the usual forms first: a call per event would cost as much as decoding it
+        if (choices := chunk.choices)
+        and (choices[0].text or ((delta := choices[0].delta) and delta.content) or _carries_text(choices))
+    ]
+    reasons = (choice.finish_reason for chunk in reversed(chunks) for choice in chunk.choices)
+    answer.finish_reason = next((reason for reason in reasons if reason is not None), None)
+    answer.model = next((chunk.model for chunk in chunks if chunk.model), None)
     _read_usage(chunks, answer)
-    for position, chunk in enumerate(chunks):
-        if problem := _problem(chunk, names[position] if names else b""):
-            answer.error = problem
-            break
+    if names or b'error"' in document or b'"detail"' in document:
+        problems = (_problem(chunk, name) for chunk, name in zip(chunks, names or repeat(b""), strict=False))
+        answer.error = next(filter(None, problems), None)
     return answer
 
 
-def _decode(data: list[bytes], answer: Answer) -> list[_Chunk]:
+def _decode(document: bytes, data: list[bytes], answer: Answer) -> list[_Chunk]:
     """One call for the whole stream; one by one only if that fails, to keep what is well formed and name what is not."""
     try:
-        chunks = _decode_all(b"[" + b",".join(data) + b"]")
+        chunks = _decode_all(document)
     except msgspec.MsgspecError:
         chunks = []
     if len(chunks) == len(data):
@@ -128,21 +140,14 @@ def _decode(data: list[bytes], answer: Answer) -> list[_Chunk]:
     return chunks
 
 
-def _read_choices(chunks: list[_Chunk], answer: Answer) -> None:
-    append = answer.token_events.append
-    for position, chunk in enumerate(chunks):
-        carries = False
-        for choice in chunk.choices:
-            if choice.finish_reason is not None:
-                answer.finish_reason = choice.finish_reason
-            delta = choice.delta
-            if choice.text or (
-                delta is not None and (delta.content or delta.reasoning_content or delta.reasoning or _calls(delta))
-            ):
-                carries = True
-        if carries:
-            append(position)
-    answer.model = next((chunk.model for chunk in chunks if chunk.model), None)
+def _carries_text(choices: list[_Choice]) -> bool:
+    for choice in choices:
+        if choice.text:
+            return True
+        delta = choice.delta
+        if delta is not None and (delta.content or delta.reasoning_content or delta.reasoning or _calls(delta)):
+            return True
+    return False
 
 
 def _calls(delta: _Delta) -> bool:
@@ -152,10 +157,11 @@ def _calls(delta: _Delta) -> bool:
 
 def _read_usage(chunks: list[_Chunk], answer: Answer) -> None:
     """The last usage wins (running totals); several closing ones, one per choice, add up (llama.cpp with n > 1)."""
-    usages = [chunk.usage for chunk in chunks if chunk.usage is not None]
+    with_usage = [chunk for chunk in chunks if chunk.usage is not None]
+    usages = [chunk.usage for chunk in with_usage if chunk.usage is not None]
     if not usages:
         return
-    closing = [chunk.usage for chunk in chunks if chunk.usage is not None and not chunk.choices]
+    closing = [chunk.usage for chunk in with_usage if chunk.usage is not None and not chunk.choices]
     last = usages[-1]
     answer.prompt_tokens = last.prompt_tokens
     answer.output_tokens = (
@@ -165,7 +171,8 @@ def _read_usage(chunks: list[_Chunk], answer: Answer) -> None:
         answer.cached_tokens = last.prompt_tokens_details.cached_tokens
     if last.completion_tokens_details is not None:
         answer.reasoning_tokens = last.completion_tokens_details.reasoning_tokens
-    answer.tokens = _tokens_per_event([chunks[position] for position in answer.token_events])
+    if len(usages) > 1:
+        answer.tokens = _tokens_per_event([chunks[position] for position in answer.token_events])
 
 
 def _tokens_per_event(chunks: list[_Chunk]) -> list[int] | None:

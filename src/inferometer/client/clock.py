@@ -6,7 +6,11 @@ clocks is therefore sampled again about once a second, and a jump between two sa
 
 from __future__ import annotations
 
+import struct
 import time
+
+import numpy as np
+import numpy.typing as npt
 
 now_ns = time.monotonic_ns
 
@@ -28,6 +32,15 @@ class RealtimeOffset:
         offset_ns = _measure()
         self.steps += abs(offset_ns - self.offset_ns) > STEP_LIMIT_NS
         self.offset_ns = offset_ns
+
+    def to_monotonic(self, timespecs: list[bytes]) -> npt.NDArray[np.int64]:
+        """Kernel stamps, as they came (two 64-bit integers: s, ns), on the monotonic clock."""
+        parts = np.frombuffer(b"".join(timespecs), np.int64)
+        return parts[0::2] * 1_000_000_000 + parts[1::2] - self.offset_ns
+
+    def timespec(self, monotonic_ns: int) -> bytes:
+        """The kernel stamp of a moment, for the rare read that came without one."""
+        return struct.pack("qq", *divmod(monotonic_ns + self.offset_ns, 1_000_000_000))
 
 
 def _measure() -> int:

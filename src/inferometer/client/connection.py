@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-import struct
 import sys
 from collections.abc import Callable
 from typing import NamedTuple
@@ -19,13 +18,13 @@ import httptools
 
 from inferometer.client.clock import RealtimeOffset, now_ns
 from inferometer.client.exchange import Exchange, Failure
+from inferometer.client.inbox import Inbox
 from inferometer.records.record import Outcome
 
 #: Above 128 KiB every read maps and unmaps memory (measured: twice the cost); 64 KiB is the largest size below.
 READ_BYTES = 65536
 ANCILLARY_BYTES = 64
 SO_TIMESTAMPNS = 35  # asm-generic/socket.h; the socket module does not name it
-_unpack_timespec = struct.Struct("qq").unpack_from
 
 KERNEL_STAMPS = sys.platform == "linux"
 
@@ -39,15 +38,25 @@ class Address(NamedTuple):
     tls: ssl.SSLContext | None
 
 
+class Surroundings(NamedTuple):
+    """What all connections of a worker share. ``clock`` None means userland stamps."""
+
+    loop: asyncio.AbstractEventLoop
+    inbox: Inbox
+    clock: RealtimeOffset | None
+    on_end: Callable[[Connection, Exchange], None]
+
+
 class Connection:
     """Serves one exchange at a time. ``on_idle(connection)`` is called when it has ended, well or not."""
 
     __slots__ = (
         "_clock",
-        "_kernel",
+        "_inbox",
         "_loop",
         "_on_end",
         "_pending",
+        "_recvmsg",
         "_sock",
         "_tls",
         "exchange",
@@ -58,24 +67,23 @@ class Connection:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
+        surroundings: Surroundings,
         sock: socket.socket,
         tls: _Tls | None,
-        clock: RealtimeOffset | None,
-        on_end: Callable[[Connection, Exchange], None],
     ) -> None:
-        self._loop = loop
+        self._loop = surroundings.loop
+        self._inbox = surroundings.inbox
         self._sock = sock
         self._tls = tls
-        self._clock = clock or RealtimeOffset()
-        self._kernel = clock is not None
-        self._on_end = on_end
+        self._clock = surroundings.clock
+        self._recvmsg = sock.recvmsg
+        self._on_end = surroundings.on_end
         self._pending = b""
         self.exchange: Exchange | None = None
         self.fd = sock.fileno()
         self.is_open = True
         self.served = 0
-        loop.add_reader(self.fd, self._readable)
+        self._inbox.add(self.fd, self._readable)
 
     def send(self, exchange: Exchange) -> None:
         """Write the request of ``exchange``; its answer will be fed to it."""
@@ -98,7 +106,7 @@ class Connection:
         except OSError:
             pass
         if self._tls is not None and self.is_open:
-            self._readable()  # TLS records of the server's own, such as session tickets, are no end
+            self._readable(now_ns())  # TLS records of the server's own, such as session tickets, are no end
             return self.is_open
         self.close()
         return False
@@ -107,7 +115,7 @@ class Connection:
         """Close the socket. The exchange in flight, if any, is left to the caller."""
         if self.is_open:
             self.is_open = False
-            self._loop.remove_reader(self.fd)
+            self._inbox.remove(self.fd)
             self._loop.remove_writer(self.fd)
             self._sock.close()
 
@@ -127,42 +135,37 @@ class Connection:
         self._loop.remove_writer(self.fd)
         self._write(self._pending)
 
-    def _readable(self) -> None:
+    def _readable(self, now_ns: int) -> None:
         try:
-            data, ancillary, _, _ = self._sock.recvmsg(READ_BYTES, ANCILLARY_BYTES)
+            data, ancillary, _, _ = self._recvmsg(READ_BYTES, ANCILLARY_BYTES)
         except BlockingIOError:
             return
         except OSError as error:
             self._lost(error)
             return
-        now = now_ns()
-        if ancillary and self._kernel:
-            seconds, nanoseconds = _unpack_timespec(ancillary[0][2])
-            stamp = min(seconds * 1_000_000_000 + nanoseconds - self._clock.offset_ns, now)
-        else:
-            stamp = now
-        if self._tls is not None and data:
+        if not data:
+            self._ended()
+            return
+        clock = self._clock
+        stamp = now_ns if clock is None else ancillary[0][2] if ancillary else clock.timespec(now_ns)
+        if self._tls is not None:
             data = self._decrypt(data)
             if not data:
                 return
-        elif not data:
-            self._ended()
-            return
         exchange = self.exchange
         if exchange is None:
             self.close()
             return
         try:
-            exchange.feed(data, stamp, now)
+            exchange.feed(data, stamp, now_ns)
         except httptools.HttpParserError as error:
-            exchange.failure = Failure(
-                Outcome.MALFORMED, f"not an HTTP/1.1 answer: {error}: {data[:200].decode(errors='replace')}"
-            )
+            shown = data[:200].decode(errors="replace")
+            exchange.failure = Failure(Outcome.MALFORMED, f"not an HTTP/1.1 answer: {error}: {shown}")
             self.close()
-            self._finish(exchange, now)
+            self._finish(exchange, now_ns)
             return
         if exchange.complete:
-            self._finish(exchange, now)
+            self._finish(exchange, now_ns)
 
     def _decrypt(self, data: bytes) -> bytes:
         """Plain bytes, or nothing when there are none yet."""
@@ -242,18 +245,13 @@ class _Tls:
         return b"".join(pieces)
 
 
-async def connect(
-    loop: asyncio.AbstractEventLoop,
-    address: Address,
-    timeout_s: float,
-    clock: RealtimeOffset | None,
-    on_end: Callable[[Connection, Exchange], None],
-) -> Connection | Failure:
-    """A connection that is ready to send, or the reason why there is none. ``clock`` None means userland stamps."""
+async def connect(surroundings: Surroundings, address: Address, timeout_s: float) -> Connection | Failure:
+    """A connection that is ready to send, or the reason why there is none."""
+    loop = surroundings.loop
     sock = socket.socket(address.family, socket.SOCK_STREAM)
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if clock is not None:
+    if surroundings.clock is not None:
         sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
     try:
         async with asyncio.timeout(timeout_s):
@@ -267,7 +265,7 @@ async def connect(
     except asyncio.CancelledError:
         sock.close()
         raise
-    return Connection(loop, sock, tls, clock, on_end)
+    return Connection(surroundings, sock, tls)
 
 
 def _connect_failure(error: OSError, timeout_s: float) -> Failure:

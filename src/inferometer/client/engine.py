@@ -13,14 +13,14 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from inferometer.client.apis import Api
 from inferometer.client.clock import RealtimeOffset, now_ns
-from inferometer.client.connection import Address, Connection, connect
+from inferometer.client.connection import Address, Connection, Surroundings, connect
 from inferometer.client.counters import Counters
-from inferometer.client.exchange import Exchange, Failure
+from inferometer.client.exchange import Exchange, Failure, Observer
+from inferometer.client.inbox import Inbox
 from inferometer.client.supply import Supply
 from inferometer.config.models import Timeouts
-from inferometer.records.record import Clock, Outcome, Record
+from inferometer.records.record import Outcome, Record
 from inferometer.schedule.pacer import Due, Pacer
 
 #: Costly work keeps this far away from a send that is due.
@@ -34,15 +34,12 @@ TICK_S = 0.1
 
 
 class Wiring(NamedTuple):
-    """What stays the same for all stages of a worker."""
+    """What stays the same for all stages of a worker. ``clock`` None means userland stamps."""
 
     address: Address
-    api: Api
-    model: str | None
     timeouts: Timeouts
     clock: RealtimeOffset | None
-    worker: int
-    epoch_ns: int
+    observer: Observer
     counters: Counters
     append: Callable[[list[Record]], None]
 
@@ -74,6 +71,8 @@ class Engine:
     def __init__(self, loop: asyncio.AbstractEventLoop, wiring: Wiring) -> None:
         self._loop = loop
         self._wiring = wiring
+        self._inbox = Inbox(loop, collect=wiring.clock is not None)
+        self._surroundings = Surroundings(loop, self._inbox, wiring.clock, self._on_end)
         self._idle: list[Connection] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._rows: list[Record] = []
@@ -102,6 +101,7 @@ class Engine:
         self._over = self._loop.create_future()
         self._tidying = False
         self._pacer = Pacer(self._loop, shape.schedule, shape.start_ns, self._pump)
+        self._inbox.limit_ns = self._pacer.spare_ns
         ticker = self._loop.create_task(self._tick())
         self._settle()
         await self._over
@@ -120,6 +120,7 @@ class Engine:
         for connection in self._idle:
             connection.close()
         self._idle.clear()
+        self._inbox.close()
 
     # --- start ---------------------------------------------------------------------------------------------------
 
@@ -169,7 +170,7 @@ class Engine:
 
     async def _connect(self) -> Connection | Failure:
         wiring = self._wiring
-        return await connect(self._loop, wiring.address, wiring.timeouts.connect_s, wiring.clock, self._on_end)
+        return await connect(self._surroundings, wiring.address, wiring.timeouts.connect_s)
 
     # --- end -----------------------------------------------------------------------------------------------------
 
@@ -227,10 +228,7 @@ class Engine:
 
     def _keep(self, exchange: Exchange) -> None:
         wiring = self._wiring
-        clock = Clock.USERLAND if wiring.clock is None else Clock.KERNEL
-        record = exchange.record(
-            wiring.api, epoch_ns=wiring.epoch_ns, worker=wiring.worker, model=wiring.model, clock=clock
-        )
+        record = exchange.record(wiring.observer)
         wiring.counters.ended(record, closed=self._shape.closed)
         if not self._rows:
             self._rows_since_ns = now_ns()

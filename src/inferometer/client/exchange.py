@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import httptools
@@ -39,11 +40,23 @@ class Failure(NamedTuple):
     detail: str
 
 
+class Observer(NamedTuple):
+    """What the records of one worker have in common. ``stamps_ns`` turns the stamps of reads into monotonic ns."""
+
+    api: Api
+    model: str | None
+    worker: int
+    epoch_ns: int
+    clock: Clock
+    stamps_ns: Callable[[list[Any]], Stamps]
+
+
 class Exchange:
     """Collects what one connection reads for one job. The connection writes its stamps; the engine reads ``complete``."""
 
     __slots__ = (
         "_chunks",
+        "_nows",
         "_parser",
         "_read_pieces",
         "_stamps",
@@ -56,7 +69,6 @@ class Exchange:
         "framed",
         "job",
         "keep_alive",
-        "lag_max_ns",
         "on_body",
         "received_bytes",
         "scheduled_ns",
@@ -77,7 +89,8 @@ class Exchange:
     def reset(self) -> None:
         """Forget what was read: the request is about to be sent (again)."""
         self._chunks: list[bytes] = []
-        self._stamps: list[int] = []
+        self._stamps: list[Any] = []
+        self._nows: list[int] = []
         self._read_pieces: list[int] = []
         self.on_body = self._chunks.append  # llhttp calls list.append itself: no Python frame per chunk
         self._parser: Any = httptools.HttpResponseParser(self)
@@ -86,7 +99,6 @@ class Exchange:
         self.keep_alive = False
         self.content_type = b""
         self.status: int | None = None
-        self.lag_max_ns = 0
         self.received_bytes = 0
 
     # llhttp calls these (names are the protocol's)
@@ -108,14 +120,16 @@ class Exchange:
             self.complete = True
             self.keep_alive = self._parser.should_keep_alive()
 
-    def feed(self, data: bytes, stamp_ns: int, now_ns: int) -> None:
-        """Take one read. Raises ``httptools.HttpParserError`` if it is not HTTP."""
-        self._stamps.append(stamp_ns)
+    def feed(self, data: bytes, stamp: Any, now_ns: int) -> None:
+        """Take one read: its bytes, its stamp (in whatever form ``record`` can convert), and when we got to it.
+
+        Raises ``httptools.HttpParserError`` if it is not HTTP.
+        """
+        self._stamps.append(stamp)
+        self._nows.append(now_ns)
         self._parser.feed_data(data)
         self._read_pieces.append(len(self._chunks))
         self.received_bytes += len(data)
-        lag_ns = now_ns - stamp_ns
-        self.lag_max_ns = max(self.lag_max_ns, lag_ns)
 
     def closed(self) -> None:
         """The server closed the connection. Without a length that is the regular end of a body (RFC 9112, 6.3)."""
@@ -125,26 +139,29 @@ class Exchange:
     @property
     def last_read_ns(self) -> int | None:
         """When the newest bytes arrived, if any did."""
-        return self._stamps[-1] if self._stamps else None
+        return self._nows[-1] if self._nows else None
 
-    def record(self, api: Api, *, epoch_ns: int, worker: int, model: str | None, clock: Clock) -> Record:
-        """Decode everything and say what happened. All times become relative to ``epoch_ns``."""
+    def record(self, observer: Observer) -> Record:
+        """Decode everything and say what happened. All times become relative to the observer's epoch."""
+        epoch_ns = observer.epoch_ns
+        stamps = observer.stamps_ns(self._stamps)
+        lags = np.array(self._nows, np.int64) - stamps
         self._parser = None  # it refers back to this object, and nobody collects cycles during a stage
         body = b"".join(self._chunks)
-        events, answer, failure = self._judge(api, body)
-        event_ns, tokens, merged = self._token_times(events, answer)
+        events, answer, failure = self._judge(observer.api, body)
+        event_ns, tokens, merged = self._token_times(events, answer, stamps)
         event_ns -= epoch_ns
         job = self.job
         output_tokens, source = _count(answer.output_tokens, len(event_ns))
         return Record(
             stage=job.stage,
-            worker=worker,
+            worker=observer.worker,
             index=job.number,
             phase=job.phase,
             scheduled_ns=self.scheduled_ns - epoch_ns,
             sent_ns=_since(self.sent_ns, epoch_ns),
             connected_ns=_since(self.connected_ns, epoch_ns),
-            first_byte_ns=_since(self._stamps[0] if self._stamps else None, epoch_ns),
+            first_byte_ns=int(stamps[0]) - epoch_ns if len(stamps) else None,
             first_token_ns=int(event_ns[0]) if len(event_ns) else None,
             last_token_ns=int(event_ns[-1]) if len(event_ns) else None,
             end_ns=self.ended_ns - epoch_ns,
@@ -163,14 +180,14 @@ class Exchange:
             cached_tokens=answer.cached_tokens,
             prompt_tokens_source=Source.USAGE if answer.prompt_tokens is not None else None,
             output_tokens_source=source,
-            model=model,
+            model=observer.model,
             model_answered=answer.model,
             bytes_sent=len(job.payload),
             bytes_received=self.received_bytes,
-            clock=clock,
+            clock=observer.clock,
             reads=len(self._stamps),
             merged_reads=merged,
-            read_lag_max_ns=self.lag_max_ns,
+            read_lag_max_ns=max(0, int(lags.max())) if len(lags) else 0,
         )
 
     def _judge(self, api: Api, body: bytes) -> tuple[sse.Events, Answer, Failure | None]:
@@ -198,7 +215,7 @@ class Exchange:
             Outcome.NOT_STREAMING, f"the server answered with one document instead of a stream: {text[:200]}"
         )
 
-    def _token_times(self, events: sse.Events, answer: Answer) -> tuple[Stamps, Counts | None, int]:
+    def _token_times(self, events: sse.Events, answer: Answer, stamps: Stamps) -> tuple[Stamps, Counts | None, int]:
         """Arrival of every token event, its tokens where told, and how many reads carried more than one token event."""
         if not answer.token_events:
             return np.empty(0, np.int64), None, 0
@@ -206,10 +223,10 @@ class Exchange:
         ends_of_pieces = np.concatenate((np.zeros(1, np.int64), piece_ends))
         read_ends = ends_of_pieces[np.array(self._read_pieces, np.int64)]
         reads = np.searchsorted(read_ends, events.ends[answer.token_events], side="left")
-        stamps = np.array(self._stamps, np.int64)[np.minimum(reads, len(self._stamps) - 1)]
+        arrivals = stamps[np.minimum(reads, len(stamps) - 1)]
         merged = int(np.count_nonzero(np.bincount(reads) > 1))
         tokens = np.array(answer.tokens, np.int32) if answer.tokens is not None else None
-        return np.maximum.accumulate(stamps), tokens, merged
+        return np.maximum.accumulate(arrivals), tokens, merged
 
 
 def _judge_stream(answer: Answer, body: bytes, *, complete: bool) -> Failure | None:

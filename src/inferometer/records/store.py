@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet
 
-from inferometer.errors import UserError
 from inferometer.config.models import Phase
+from inferometer.errors import UserError
 from inferometer.records.record import COLUMNS, Clock, Outcome, Record, column
 
 SCHEMA = pa.schema(

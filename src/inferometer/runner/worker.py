@@ -25,11 +25,11 @@ from inferometer.client.clock import RealtimeOffset
 from inferometer.client.connection import KERNEL_STAMPS, Address, resolve
 from inferometer.client.counters import ABORT, Board, Counters
 from inferometer.client.engine import Engine, Shape, Tally, Wiring
-from inferometer.client.exchange import Job
+from inferometer.client.exchange import Job, Observer
 from inferometer.client.supply import Supply, job_writer, request_head
 from inferometer.config.models import Phase, Plan, Target
 from inferometer.errors import UserError
-from inferometer.records.record import WorkerStage
+from inferometer.records.record import Clock, WorkerStage
 from inferometer.records.store import Writer
 from inferometer.runner.messages import Broken, Done, Prepare, Ready, Reply, Setup, decode_order, encode
 from inferometer.runner.share import Share, share, stage_seed
@@ -168,14 +168,20 @@ def _wiring(setup: Setup, plan: Plan, board: Board, writer: Writer) -> Wiring:
     kernel = plan.stamps == "kernel" or (plan.stamps == "auto" and KERNEL_STAMPS)
     if kernel and not KERNEL_STAMPS:
         raise UserError("this system has no kernel receive stamps; use --stamps userland or auto")
-    return Wiring(
-        address=_address(plan.target),
+    clock = RealtimeOffset() if kernel else None
+    observer = Observer(
         api=APIS[plan.target.api],
         model=plan.target.model,
-        timeouts=plan.target.timeouts,
-        clock=RealtimeOffset() if kernel else None,
         worker=setup.worker,
         epoch_ns=setup.epoch_ns,
+        clock=Clock.KERNEL if kernel else Clock.USERLAND,
+        stamps_ns=clock.to_monotonic if clock else lambda stamps: np.array(stamps, np.int64),
+    )
+    return Wiring(
+        address=_address(plan.target),
+        timeouts=plan.target.timeouts,
+        clock=clock,
+        observer=observer,
         counters=Counters(board, setup.worker),
         append=writer.append,
     )

@@ -11,6 +11,10 @@ from typing import NamedTuple
 
 from inferometer.schedule.timer import Timer
 
+_LONG_NS = 1_000_000_000
+#: A sleeping process is back after at most this (timer slack and a wake-up).
+_APPROACH_NS = 100_000
+
 
 class Due(NamedTuple):
     """One arrival: its number in the stage and the absolute monotonic moment."""
@@ -50,6 +54,11 @@ class Pacer:
     def due_within(self, now_ns: int, margin_ns: int) -> bool:
         """Is a send imminent? Then leave costly work for later."""
         return self.head is not None and now_ns < self.head.at_ns < now_ns + margin_ns
+
+    def spare_ns(self, now_ns: int) -> int:
+        """Time until the next send is due, less the time to get there; huge when none is waited for."""
+        head = self.head
+        return _LONG_NS if head is None or head.at_ns <= self._start_ns else head.at_ns - now_ns - _APPROACH_NS
 
     def stop(self) -> None:
         """Hand out nothing more."""
