@@ -166,6 +166,8 @@ class Connection:
             return
         if exchange.complete:
             self._finish(exchange, now_ns)
+        elif len(data) == READ_BYTES:
+            self._readable(now_ns)  # the inbox tells of new bytes once, and there may be more than fit into one read
 
     def _decrypt(self, data: bytes) -> bytes:
         """Plain bytes, or nothing when there are none yet."""

@@ -16,9 +16,14 @@ from collections.abc import Callable
 from inferometer.client.clock import now_ns
 
 #: How long a busy inbox collects. Far below any gap between tokens, so that reads do not merge events.
-COLLECT_NS = 150_000
+COLLECT_NS = 300_000
 #: A batch this soon after the last one means that the inbox is busy.
 BUSY_NS = 1_000_000
+
+
+#: Edge-triggered: a level-triggered epoll asks every socket again after it was read.
+_WATCHED = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET if hasattr(select, "epoll") else 0
+_DRAIN_READS = 1024
 
 
 class Inbox:
@@ -39,7 +44,7 @@ class Inbox:
             self._loop.add_reader(fd, lambda: on_ready(now_ns()))
             return
         self._handlers[fd] = on_ready
-        self._epoll.register(fd, select.EPOLLIN)
+        self._epoll.register(fd, _WATCHED)
 
     def remove(self, fd: int) -> None:
         """Forget a socket; call it before the socket is closed."""
@@ -67,6 +72,15 @@ class Inbox:
         handlers = self._handlers
         ready = self._epoll.poll(0, 1024)
         read_ns = now_ns()
-        for fd, _ in ready:
+        for fd, events in ready:
             if (handler := handlers.get(fd)) is not None:
                 handler(read_ns)
+                if events != select.EPOLLIN:
+                    self._drain(fd, read_ns)
+
+    def _drain(self, fd: int, read_ns: int) -> None:
+        """The peer has closed: read until that is found, because an edge is told once."""
+        for _ in range(_DRAIN_READS):
+            if (handler := self._handlers.get(fd)) is None:
+                return
+            handler(read_ns)
