@@ -30,7 +30,7 @@ class Answer:
 
 
 class Pieces:
-    """Puts events together from pieces, and checks each by parsing it: `vllm bench serve` 0.32 does so, then parses again."""
+    """Puts events together from pieces and checks each by parsing it: `vllm bench serve` does so, then parses again."""
 
     def __init__(self) -> None:
         self.buffer = ""

@@ -16,7 +16,7 @@ from inferometer.records.record import WorkerStage
 
 
 def summary_of(directory: Path) -> dict[str, Any]:
-    """The summary of a run, finished or killed, computed anew from its rows. Raises ``UserError`` if it is not a run directory."""
+    """The summary of a run, finished or killed, from its rows. Raises ``UserError`` if it is not a run directory."""
     if not (directory / store.PLAN).exists():
         raise UserError(f"{directory} is not a run directory: it has no {store.PLAN}")
     plan = files.read_plan(directory / store.PLAN)

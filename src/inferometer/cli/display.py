@@ -1,4 +1,4 @@
-"""The display while a run lasts: one line that moves on a terminal, a plain line every few seconds elsewhere. On stderr."""
+"""The display while a run lasts, on stderr: a line that moves on a terminal, a plain line now and then elsewhere."""
 
 from __future__ import annotations
 

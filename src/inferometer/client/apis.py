@@ -16,7 +16,7 @@ DONE = b"[DONE]"
 
 
 class Answer(msgspec.Struct, gc=False):
-    """What the events of one stream said. ``token_events`` are positions of events that carry text; ``tokens`` theirs, if told."""
+    """What one stream said. ``token_events`` are positions of events that carry text; ``tokens`` theirs, if told."""
 
     token_events: list[int] = msgspec.field(default_factory=list)
     tokens: list[int] | None = None
@@ -123,7 +123,7 @@ def _read_openai(data: list[bytes], names: list[bytes] | None) -> Answer:
 
 
 def _decode(document: bytes, data: list[bytes], answer: Answer) -> list[_Chunk]:
-    """One call for the whole stream; one by one only if that fails, to keep what is well formed and name what is not."""
+    """One call for the whole stream; one by one only if that fails, to keep what is well formed and name the rest."""
     try:
         chunks = _decode_all(document)
     except msgspec.MsgspecError:
@@ -176,7 +176,7 @@ def _read_usage(chunks: list[_Chunk], answer: Answer) -> None:
 
 
 def _tokens_per_event(chunks: list[_Chunk]) -> list[int] | None:
-    """Tokens of each token event from running totals (``continuous_usage_stats``), if every event has one and they never fall."""
+    """Tokens of each event from running totals (``continuous_usage_stats``), if every event has one and none falls."""
     totals = [chunk.usage.completion_tokens if chunk.usage is not None else None for chunk in chunks]
     known = [total for total in totals if total is not None]
     if not known or len(known) < len(totals):
@@ -186,7 +186,7 @@ def _tokens_per_event(chunks: list[_Chunk]) -> list[int] | None:
 
 
 def _problem(chunk: _Chunk, name: bytes) -> str | None:
-    """An error inside a stream has many shapes: an object, a string, ``event: error``, ``detail``, ``"object": "error"``."""
+    """An error in a stream: an object, a string, ``event: error``, ``detail``, ``"object": "error"``."""
     if chunk.error is not None:
         return message_of(chunk.error)
     if chunk.object == "error" or name == b"error":

@@ -96,7 +96,7 @@ class Connection:
         self._write(payload)
 
     def usable(self) -> bool:
-        """Is an idle connection still alive? Asks the socket, not the keep-alive header: a pending end or byte says no."""
+        """Is an idle connection still alive? Asks the socket, not the keep-alive header: a pending end says no."""
         if not self.is_open:
             return False
         try:

@@ -1,4 +1,4 @@
-"""The one loop: an item starts at the later of its due time and a free slot. Open, closed and capped loads differ in data only.
+"""The one loop: an item starts at the later of its due time and a free slot. Open and closed loads differ in data only.
 
 When an exchange ends, its slot is given to the next item first; the ended one is decoded in a later turn of the loop,
 one at a time, and never right before a send is due. Reads do not suffer from that: the kernel has stamped them
@@ -241,7 +241,7 @@ class Engine:
     # --- once in a while -----------------------------------------------------------------------------------------
 
     async def _tick(self) -> None:
-        """Timeouts, orders of the parent, the clock offset, rows that wait too long, and how late this loop is itself."""
+        """Timeouts, orders of the parent, the clock offset, rows that wait too long, how late this loop itself is."""
         sampled_ns = now_ns()
         while True:
             planned_ns = now_ns() + int(TICK_S * 1e9)

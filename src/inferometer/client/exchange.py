@@ -52,7 +52,7 @@ class Observer(NamedTuple):
 
 
 class Exchange:
-    """Collects what one connection reads for one job. The connection writes its stamps; the engine reads ``complete``."""
+    """Collects what one connection reads for one job. The connection brings stamps; the engine reads ``complete``."""
 
     __slots__ = (
         "_chunks",

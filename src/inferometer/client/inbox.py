@@ -1,7 +1,7 @@
 """Readiness of all sockets in one place, collected for a moment before they are read.
 
-Waking up for every token costs more than reading it. Because the kernel has stamped the bytes already, a busy client may
-let a few more sockets become ready and read them together; the stamps do not change. It never waits beyond a send that is due,
+Waking up for every token costs more than reading it. Because the kernel has stamped the bytes already, a busy client
+may let a few more sockets become ready and read them together; the stamps do not change. It never waits beyond a send,
 and it does not wait at all when stamps are its own.
 """
 

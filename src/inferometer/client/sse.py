@@ -15,7 +15,7 @@ BOM = b"\xef\xbb\xbf"
 
 
 class Events(NamedTuple):
-    """``data[i]`` is the payload of event i, ``ends[i]`` the offset behind its last byte, ``names[i]`` its type, if any has one."""
+    """``data[i]``: payload of event i; ``ends[i]``: offset behind its last byte; ``names[i]``: its type, if any has."""
 
     data: list[bytes]
     ends: npt.NDArray[np.int64]
@@ -29,7 +29,7 @@ def parse(body: bytes) -> Events:
 
 
 def _parse_plain(body: bytes) -> Events | None:
-    """The form that nearly every server sends: ``data: PAYLOAD LF LF`` and nothing else. 0.1 us an event instead of 3."""
+    """What nearly every server sends: ``data: PAYLOAD LF LF`` and nothing else. 0.2 us an event instead of 3."""
     if not (body.startswith(b"data: ") and body.endswith(b"\n\n")) or b"\r" in body:
         return None
     data = body[6:-2].split(b"\n\ndata: ")

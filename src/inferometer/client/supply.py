@@ -1,4 +1,4 @@
-"""Requests ready before they are due: built before the clock starts, as far as memory allows, and topped up between reads."""
+"""Requests ready before they are due: built before the clock starts as far as memory allows, then between reads."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def request_head(path: str, host: str, headers: dict[str, str]) -> bytes:
 
 
 def job_writer(plan: Plan, compose: Compose, head: bytes) -> Callable[[int, Phase, int], Job]:
-    """A function (stage, phase, index) -> the finished bytes of that request. ``head`` is the start of every request."""
+    """A function (stage, phase, index) -> the bytes of that request. ``head`` is the start of every request."""
     encode = msgspec.json.encode
     write_body = APIS[plan.target.api].write
     workload, model = plan.scenario.workload, plan.target.model or ""

@@ -1,4 +1,4 @@
-"""Plans as YAML (or JSON, which is YAML): read with errors that name file, line and the nearest valid key; written back."""
+"""Plans as YAML (or JSON, which is YAML). Errors name file, line and the nearest valid key; plans are written back."""
 
 from __future__ import annotations
 

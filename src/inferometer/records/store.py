@@ -83,7 +83,7 @@ def _lists(values: list[Any], dtype: type, kind: pa.DataType) -> pa.ListArray:
 
 
 def read(directory: Path) -> pa.Table:
-    """All records of a run, finished or killed, in order of stage, phase, index. Raises ``UserError`` if there are none."""
+    """All records of a run, finished or killed, by stage, phase and index. Raises ``UserError`` if there are none."""
     finished = directory / PARQUET
     if finished.exists():
         return pa.parquet.read_table(finished)

@@ -1,4 +1,4 @@
-"""A whole run: workers start, the server is asked, the plan is played, the rows are merged. Everything lands in the run directory."""
+"""A whole run: workers start, the server is asked, the plan is played, the rows are merged into the run directory."""
 
 from __future__ import annotations
 

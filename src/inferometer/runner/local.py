@@ -210,7 +210,7 @@ class Crew:
 
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:
-        """First Ctrl-C or SIGTERM: nothing new, what runs may end. Second: end at once. Either way every row is kept."""
+        """First Ctrl-C or SIGTERM: nothing new, what runs may end. Second: end at once. Every row is kept."""
 
         def on_signal(_: int, __: FrameType | None) -> None:
             assert self._board is not None  # noqa: S101

@@ -1,4 +1,4 @@
-"""What must be known before the clock starts: the model, that the endpoint streams, and how prompts get their exact length.
+"""What must be known before the clock starts: the model, that the endpoint streams, how prompts get their exact length.
 
 Everything is asked of the server itself and ends up in the plan or in the run's context.
 """
@@ -95,7 +95,7 @@ def _with_note(spec: PromptSpec, overhead_tokens: int, note: str) -> PromptSpec:
 
 
 def _calibrated(target: Target, mean: int) -> PromptSpec:
-    """Fit tokens = overhead + tokens_per_word * words to what the server counts, at a few words and at the wanted length."""
+    """Fit tokens = overhead + tokens_per_word * words to the server's counts, at few words and at the wanted length."""
     few, many = _words_cost(target, 8, 1), _words_cost(target, max(16, mean), 2)
     if few is None or many is None:
         note = "text of common words, one token each assumed: the server tells no prompt length to calibrate with"

@@ -11,7 +11,7 @@ from inferometer.schedule.arrivals import offsets, shard, split
 
 
 class Share(NamedTuple):
-    """``schedule()`` starts anew at each call; ``slots`` is infinite in an open loop without a cap; 0 means no part in it."""
+    """``schedule()`` starts anew at each call; ``slots``: infinite in an open loop without a cap; 0 means no part."""
 
     schedule: Callable[[], Iterator[tuple[int, int]]]
     slots: float
@@ -52,6 +52,6 @@ def _slots(stage: Stage) -> float:
 
 
 def _warmup(stage: Stage) -> Stage:
-    """Warm-up looks like the load: the same requests, as many at once as the stage itself would have, up to their number."""
+    """Warm-up looks like the load: the same requests, as many at once as in the stage itself, up to their number."""
     slots = min(_slots(stage), stage.warmup_requests)
     return Stage(load=ClosedLoop(concurrency=int(slots)), num_requests=stage.warmup_requests)

@@ -24,7 +24,7 @@ class Due(NamedTuple):
 
 
 class Pacer:
-    """Walks a worker's stride of (index, offset) from ``start_ns``; ``wake()`` is called in the loop when the head is due."""
+    """Walks a worker's stride of (number, offset) from ``start_ns``; ``wake()`` is called in the loop for the next."""
 
     def __init__(
         self,

@@ -1,0 +1,43 @@
+# make bench    set up, start the simulator, run the sweep, print the table
+# make test     everything that CI checks
+# make instrument   the instrument against truth and its peers (needs a C compiler)
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: bench test lint instrument lock clean
+
+bench: $(VENV)/installed
+	$(BIN)/inferometer run --max-concurrency 1 2 4 8 16 32 --random-input-len 256 --random-output-len 128 --ignore-eos --seed 42
+
+test: $(VENV)/developer lint
+	$(BIN)/python -m pytest -q
+
+lint: $(VENV)/developer
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/mypy
+
+instrument: $(VENV)/developer
+	$(BIN)/python benchmarks/instrument.py $(ARGS)
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) --editable .
+	touch $@
+
+$(VENV)/developer: $(VENV)/installed
+	$(INSTALL) --editable '.[engine]'
+	$(INSTALL) aiohttp hypothesis mypy pre-commit pytest ruff trustme types-PyYAML
+	touch $@
+
+# Resolve anew what pyproject.toml asks for, and pin it.
+lock:
+	rm -rf build/lock && $(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet '.[engine]' aiohttp hypothesis mypy pre-commit pytest ruff trustme types-PyYAML
+	build/lock/bin/python -m pip freeze --exclude inferometer > constraints.txt
+
+clean:
+	rm -rf $(VENV) build benchmarks/build .pytest_cache .mypy_cache .ruff_cache .hypothesis
