@@ -6,8 +6,11 @@ Only the module of the chosen command is imported, so that ``--help`` answers at
 from __future__ import annotations
 
 import argparse
+import difflib
+import re
 import sys
 from importlib import import_module
+from typing import NoReturn
 
 from inferometer import __version__
 from inferometer.errors import UserError
@@ -21,12 +24,29 @@ COMMANDS = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one sentence instead of repeating every flag."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ``UserError`` with the nearest flag, if a flag is unknown."""
+        unknown = re.match(r"unrecognized arguments: (--[^\s=]+)", message)
+        near = difflib.get_close_matches(unknown[1], self.flags(), 1) if unknown else []
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise UserError(f"{message}; {hint}see {self.prog} --help")
+
+    def flags(self) -> list[str]:
+        """Every flag of this parser and of its commands."""
+        own = [flag for action in self._actions for flag in action.option_strings]
+        tables = [action.choices for action in self._actions if isinstance(action.choices, dict)]
+        return own + [flag for commands in tables for command in commands.values() for flag in command.flags()]
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 1, 2, 3, 4 or 130 as documented in docs/exit-codes.md."""
     args = sys.argv[1:] if argv is None else argv
     chosen = args[0] if args and args[0] in COMMANDS else None
-    parser = _parser(chosen)
     try:
+        parser = _parser(chosen)
         options = parser.parse_args(args)
         return int(import_module(f"inferometer.cli.{options.command}").run(options))
     except UserError as error:
@@ -41,13 +61,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser(chosen: str | None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="inferometer", description="An instrument that measures LLM inference servers, and states its own error."
     )
     parser.add_argument("--version", action="version", version=f"inferometer {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():
-        command = commands.add_parser(name, help=summary, description=summary)
+        command = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
         if name == chosen:
             import_module(f"inferometer.cli.{name}").arguments(command)
     return parser

@@ -58,16 +58,13 @@ def line(progress: Progress) -> str:
 
 
 def _plain() -> Watch:
-    shown: dict[str, Any] = {"key": None, "at": 0.0}
+    shown = {"at": time.monotonic()}
 
     def watch(progress: Progress) -> None:
-        key, now = (progress.number, progress.phase), time.monotonic()
-        idle = progress.totals.started == progress.totals.ended and progress.totals.ended > 0
-        if key != shown["key"] and not idle:
-            shown.update(key=key, at=now)
-        if idle or now - shown["at"] > LINE_S:
+        now = time.monotonic()
+        if progress.over or now - shown["at"] > LINE_S:
             shown["at"] = now
-            print(line(progress), file=sys.stderr, flush=True)
+            print(line(progress), file=sys.stderr, flush=True)  # noqa: T201 (this is the display)
 
     return watch
 

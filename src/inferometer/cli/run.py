@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from inferometer.config import files
 from inferometer.config.catalog.targets import partial_plan
@@ -16,18 +16,14 @@ from inferometer.config.flags import add_flags, merge, plan_from_flags
 from inferometer.config.models import Plan
 from inferometer.errors import UserError
 
+if TYPE_CHECKING:
+    from inferometer.engine.launch import Address
+
 EPILOG = """Without --base-url, --target or -c the run practises on the embedded simulator.
 Exit codes: 0 done; 1 SLOs missed; 2 usage; 3 requests failed; 4 not valid under --strict; 130 interrupted."""
 
 #: The share of failed requests above which a run ends with exit code 3.
 FAILED_SHARE = 0.05
-
-
-class Address(NamedTuple):
-    """Where the run goes when it started the server itself."""
-
-    base_url: str
-    model: str
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,10 +52,12 @@ def run(options: argparse.Namespace) -> int:
     directory = options.run_dir or Path("results") / _name(plan)
     store.create(directory)
     _say_practice(plan, options)
-    with _engine(plan, directory) as address:
-        if address is not None:
-            plan = _at(plan, address)
-        interrupted = _play(plan, directory)
+    try:
+        with _engine(plan, directory) as address:
+            interrupted = _play(_at(plan, address), directory)
+    except UserError:
+        store.discard_if_empty(directory)
+        raise
     return _report(directory, options, interrupted=interrupted)
 
 
@@ -112,14 +110,16 @@ def _engine(plan: Plan, directory: Path) -> Iterator[Address | None]:
     from inferometer.engine.launch import started
 
     with started(plan.engine, directory / "engine.log", plan.target.model, note=_note) as address:
-        yield Address(address.base_url, address.model)
+        yield address
 
 
 def _note(sentence: str) -> None:
     print(sentence, file=sys.stderr, flush=True)
 
 
-def _at(plan: Plan, address: Address) -> Plan:
+def _at(plan: Plan, address: Address | None) -> Plan:
+    if address is None:
+        return plan
     target = plan.target.model_copy(update={"base_url": address.base_url, "model": address.model})
     return plan.model_copy(update={"target": target})
 

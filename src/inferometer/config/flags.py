@@ -255,6 +255,7 @@ def _sentence(error: ValidationError) -> str:
     path = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
     flag = next((f"--{flag.name}" for flag in FLAGS if path.startswith(flag.path)), None)
     leaf = {
+        "range_ratio": "--random-range-ratio",
         "concurrency": "--max-concurrency",
         "rate": "--request-rate",
         "num_requests": "--num-prompts",

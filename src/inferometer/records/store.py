@@ -132,6 +132,15 @@ def create(directory: Path) -> None:
         raise UserError(f"cannot write to {directory}: {error.strerror}; name another folder with --run-dir") from None
 
 
+def discard_if_empty(directory: Path) -> None:
+    """Remove a run directory in which nothing was measured and nothing logged, so that failed starts leave no trace."""
+    for file in directory.glob("*"):
+        if file.stat().st_size:
+            return
+        file.unlink()
+    directory.rmdir()
+
+
 def write_json(path: Path, document: Any) -> None:
     """Write strict JSON so that a reader never sees half a file."""
     partial = path.with_name(path.name + ".partial")

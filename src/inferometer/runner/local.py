@@ -39,6 +39,7 @@ class Progress(NamedTuple):
     phase: Phase
     elapsed_s: float
     totals: Totals
+    over: bool
 
 
 Watch = Callable[[Progress], None]
@@ -166,13 +167,13 @@ class Crew:
         start_ns = now_ns() + LEAD_NS
         self._order(Start(start_ns))
 
-        def look() -> None:
+        def look(*, over: bool = False) -> None:
             assert self._board is not None  # noqa: S101
             elapsed_s = (now_ns() - start_ns) / 1e9
-            watch(Progress(number + 1, len(plan.scenario.stages), stage, phase, elapsed_s, self._board.totals()))
+            watch(Progress(number + 1, len(plan.scenario.stages), stage, phase, elapsed_s, self._board.totals(), over))
 
         done = [reply.report for reply in self._replies(look) if isinstance(reply, Done)]
-        look()
+        look(over=True)
         return done
 
     def _order(self, order: Order) -> None:

@@ -13,6 +13,7 @@ from inferometer.client.apis import APIS
 from inferometer.config.models import Plan, Target
 from inferometer.errors import UserError
 from inferometer.telemetry import probe
+from inferometer.telemetry.ask import RefusedError
 from inferometer.workload.tokens import DEFAULT_VOCABULARY, FIRST_ID, PromptSpec, composer, load_tokenizer, text_tokens
 
 
@@ -37,9 +38,10 @@ def prepare(plan: Plan) -> Prepared:
 def _model(target: Target, notes: list[str]) -> probe.ModelInfo:
     try:
         served = probe.models(target)
-    except UserError as error:
+    except RefusedError as error:
         if not target.model:
-            raise UserError(f"{error} (asked for the list of models; with --model NAME it is not needed)") from None
+            hint = "; with --model NAME the list of models is not needed" if error.status == 404 else ""
+            raise UserError(f"{error}{hint}") from None
         return probe.ModelInfo(target.model, None, None)
     if not target.model:
         if not served:
