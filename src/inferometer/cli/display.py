@@ -64,7 +64,7 @@ def _plain() -> Watch:
         now = time.monotonic()
         if progress.over or now - shown["at"] > LINE_S:
             shown["at"] = now
-            print(line(progress), file=sys.stderr, flush=True)  # noqa: T201 (this is the display)
+            print(line(progress), file=sys.stderr, flush=True)
 
     return watch
 
