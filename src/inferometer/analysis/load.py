@@ -20,12 +20,14 @@ def summary_of(directory: Path) -> dict[str, Any]:
     if not (directory / store.PLAN).exists():
         raise UserError(f"{directory} is not a run directory: it has no {store.PLAN}")
     plan = files.read_plan(directory / store.PLAN)
-    return summarise(plan, store.read(directory), _workers(directory))
+    context = _context(directory)
+    workers = msgspec.convert(context.get("workers", []), list[WorkerStage])
+    return {**summarise(plan, store.read(directory), workers), "state": context.get("state", "running")}
 
 
-def _workers(directory: Path) -> list[WorkerStage]:
+def _context(directory: Path) -> dict[str, Any]:
     try:
-        context = json.loads((directory / store.CONTEXT).read_text())
+        context: dict[str, Any] = json.loads((directory / store.CONTEXT).read_text())
     except (OSError, ValueError):
-        return []
-    return msgspec.convert(context.get("workers", []), list[WorkerStage])
+        return {}
+    return context

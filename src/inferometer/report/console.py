@@ -6,6 +6,7 @@ verdict stands above the numbers.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,6 +28,11 @@ SECTIONS = {
 _COLOURS = {"VALID": "\x1b[1;32m", "CLIENT-LIMITED": "\x1b[1;33m", "INVALID": "\x1b[1;31m"}
 _RESET = "\x1b[0m"
 _EXAMPLE_CHARACTERS = 200
+_NOTE_WIDTH = 100
+_STATES = {
+    "running": "The run did not end: it was killed, or it is still going on. These are the rows that reached the disk.",
+    "interrupted": "The run was interrupted: later requests and stages were not sent.",
+}
 
 
 def render(summary: dict[str, Any], colour: bool = False) -> str:
@@ -44,6 +50,8 @@ def render(summary: dict[str, Any], colour: bool = False) -> str:
     if len(stages) > 1:
         titled = [f"{_heading(stage)}\n{block}" for stage, block in zip(stages, blocks, strict=True)]
         blocks = [*titled, sweep(summary)]
+    if (state := summary.get("state")) in _STATES:
+        blocks.append(_STATES[state])
     return "\n\n".join(blocks) + "\n"
 
 
@@ -92,9 +100,11 @@ def _verdict(verdict: dict[str, Any], *, colour: bool) -> Iterator[str]:
 
 
 def _finding(finding: dict[str, Any]) -> str:
+    """A sentence, wrapped so that it stays beside the table."""
     against = "" if not finding["limit"] else f" (limit {_figure(finding['limit'], finding['unit'])})"
     figure = _figure(finding["figure"], finding["unit"])
-    return f"  {finding['name']} {figure}{against}, spoils {finding['spoils']}: {finding['advice']}"
+    sentence = f"{finding['name']} {figure}{against}, spoils {finding['spoils']}: {finding['advice']}"
+    return textwrap.fill(sentence, _NOTE_WIDTH, initial_indent="  ", subsequent_indent="    ")
 
 
 def _figure(value: float, unit: str) -> str:

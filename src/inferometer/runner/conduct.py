@@ -37,11 +37,16 @@ def conduct(plan: Plan, directory: Path, watch: Watch, note: Callable[[str], Non
         context = _context(prepared.prompts, epoch_ns)
 
         def after(reports: list[WorkerStage]) -> None:
-            store.write_json(directory / store.CONTEXT, context | {"workers": msgspec.to_builtins(reports)})
+            save("running", reports)
+
+        def save(state: str, reports: list[WorkerStage]) -> None:
+            document = context | {"state": state, "workers": msgspec.to_builtins(reports)}
+            store.write_json(directory / store.CONTEXT, document)
 
         after([])
         outcome = crew.run(Task(plan, prepared.prompts, directory, epoch_ns), watch, after)
     store.finish(directory)
+    save("interrupted" if outcome.interrupted else "complete", outcome.workers)
     return outcome
 
 

@@ -12,6 +12,8 @@ from typing import NamedTuple
 from inferometer.schedule.timer import Timer
 
 _LONG_NS = 1_000_000_000
+#: What is overdue for longer than this waits for a slot: the timer would have started it.
+_OVERDUE_NS = 5_000_000
 #: A sleeping process is back after at most this (timer slack and a wake-up).
 _APPROACH_NS = 100_000
 
@@ -51,14 +53,12 @@ class Pacer:
         self.head = self._next()
         return head
 
-    def due_within(self, now_ns: int, margin_ns: int) -> bool:
-        """Is a send imminent? Then leave costly work for later."""
-        return self.head is not None and now_ns < self.head.at_ns < now_ns + margin_ns
-
     def spare_ns(self, now_ns: int) -> int:
-        """Time until the next send is due, less the time to get there; huge when none is waited for."""
+        """Time until the next send, less the time to get there; huge when the next send waits for a slot, not for time."""
         head = self.head
-        return _LONG_NS if head is None or head.at_ns <= self._start_ns else head.at_ns - now_ns - _APPROACH_NS
+        if head is None or head.at_ns < max(self._start_ns + 1, now_ns - _OVERDUE_NS):
+            return _LONG_NS
+        return head.at_ns - now_ns - _APPROACH_NS
 
     def stop(self) -> None:
         """Hand out nothing more."""
