@@ -70,11 +70,13 @@ def test_pure_modules_touch_nothing(name: str) -> None:
 @pytest.mark.parametrize("name", PURE)
 def test_pure_modules_have_no_global_random(name: str) -> None:
     """A generator of one's own, made from a seed, is welcome."""
-    names = {name for name in imported(SOURCE / name) if name.startswith("random.")}
+    modules = set(imported(SOURCE / name))
+    places = ("random.", "np.random.") if "random" in modules else ("np.random.",)
     tree = ast.walk(ast.parse((SOURCE / name).read_text()))
     used = {ast.unparse(node) for node in tree if isinstance(node, ast.Attribute)}
-    names |= {name for name in used if name.startswith(("random.", "np.random."))}
-    assert names <= {"random.Random", "np.random.Generator", "np.random.PCG64"}
+    names = {name for name in used if name.startswith(places)} | {m for m in modules if m.startswith("random.")}
+    assert names <= {"random.Random", "np.random.Generator", "np.random.PCG64", "np.random.default_rng"}
+    assert "default_rng()" not in (SOURCE / name).read_text()
 
 
 def test_commands_load_nothing_heavy() -> None:

@@ -233,10 +233,10 @@ def _judge_stream(answer: Answer, body: bytes, *, complete: bool) -> Failure | N
     """Success is a token event and a clean end; the first thing that is wrong names the failure."""
     if answer.error is not None:
         return Failure(Outcome.STREAM_ERROR, answer.error)
+    if not complete:  # before malformed: what a cut leaves of the last event is not JSON
+        return Failure(Outcome.TRUNCATED, "the connection ended inside the body")
     if answer.malformed is not None:
         return Failure(Outcome.MALFORMED, answer.malformed)
-    if not complete:
-        return Failure(Outcome.TRUNCATED, "the connection ended inside the body")
     if not answer.token_events and (answer.done or answer.finish_reason or not body):
         return Failure(Outcome.EMPTY, "the stream ended without a token" if body else "the body is empty")
     if not (answer.done or answer.finish_reason):

@@ -26,7 +26,7 @@ class Due(NamedTuple):
 
 
 class Pacer:
-    """Walks a worker's stride of (number, offset) from ``start_ns``; ``wake()`` is called in the loop for the next."""
+    """Walks a worker's stride of (number, offset) from ``start_ns``; the loop calls ``wake()`` when one is due."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Pacer:
         return head
 
     def spare_ns(self, now_ns: int) -> int:
-        """Time until the next send, less the time to get there; huge when the next send waits for a slot, not for time."""
+        """Time until the next send, less the time to get there; huge when that waits for a slot, not for time."""
         head = self.head
         if head is None or head.at_ns < max(self._start_ns + 1, now_ns - _OVERDUE_NS):
             return _LONG_NS
