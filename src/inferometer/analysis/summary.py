@@ -151,7 +151,13 @@ def _throughput(frame: Frame, window: windows.Window | None) -> dict[str, Any] |
 def _metrics(frame: Frame, plan: Plan, *, open_loop: bool) -> dict[str, Any]:
     percents = tuple(sorted({*PERCENTS, *plan.report.percentiles}))
     chosen = [metric for metric in METRICS if open_loop or not metric.open_only]
-    described = {metric.name: describe(metric.samples(frame), percents, plan.seed) for metric in chosen}
+    samples = {metric.name: metric.samples(frame) for metric in chosen}
+    same = np.array_equal(samples["event_gap"].values, samples["itl"].values)  # one token per event: sorted once
+    if same:
+        del samples["event_gap"]
+    described = {name: describe(sample, percents, plan.seed) for name, sample in samples.items()}
+    if same:
+        described["event_gap"] = described["itl"]
     return {name: _in_ms(found) for name, found in described.items() if found is not None}
 
 

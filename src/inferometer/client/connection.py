@@ -127,8 +127,8 @@ class Connection:
         except OSError as error:
             self._lost(error)
             return
-        if written < len(payload):
-            self._pending = payload[written:]
+        self._pending = payload[written:]
+        if self._pending:
             self._loop.add_writer(self.fd, self._writable)
 
     def _writable(self) -> None:
@@ -147,6 +147,7 @@ class Connection:
             self._ended()
             return
         clock = self._clock
+        full = len(data) == READ_BYTES
         stamp = now_ns if clock is None else ancillary[0][2] if ancillary else clock.timespec(now_ns)
         if self._tls is not None:
             data = self._decrypt(data)
@@ -166,7 +167,7 @@ class Connection:
             return
         if exchange.complete:
             self._finish(exchange, now_ns)
-        elif len(data) == READ_BYTES:
+        elif full:
             self._readable(now_ns)  # the inbox tells of new bytes once, and there may be more than fit into one read
 
     def _decrypt(self, data: bytes) -> bytes:
@@ -200,7 +201,8 @@ class Connection:
         exchange.ended_ns = at_ns
         self.exchange = None
         self.served += 1
-        if not (exchange.complete and exchange.keep_alive):
+        # an answer before the whole request: what is still unsent would run into the next one
+        if self._pending or not (exchange.complete and exchange.keep_alive):
             self.close()
         self._on_end(self, exchange)
 
