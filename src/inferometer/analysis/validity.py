@@ -32,6 +32,7 @@ CPU_SHARE = 0.9
 LENGTH_ERROR = 0.05
 CACHED_SHARE = 0.05
 DRIFT = 1.5
+FAILED_SHARE = 0.5
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -112,6 +113,16 @@ def _too_few(e: Evidence) -> Finding | None:
         return None
     advice = "not even a median has an interval: send more requests"
     return Finding("successful requests", "invalid", e.figure("ok"), needed, "", "every percentile", advice)
+
+
+def _failures(e: Evidence) -> Finding | None:
+    """Some failures are a fact about the server; with more failures than answers there is no load worth a latency."""
+    share = e.figure("failed_share")
+    if not share or not e.figure("ok"):
+        return None
+    severity: Severity = "invalid" if share > FAILED_SHARE else "note"
+    advice = "failures have no latency, so those shown are the survivors': see the failures"
+    return Finding("failed requests", severity, share, FAILED_SHARE, "share", "every latency", advice)
 
 
 def _percentiles_without_interval(e: Evidence) -> Finding | None:
@@ -281,15 +292,6 @@ SIMPLE: dict[str, Finding] = {
         "ttft, e2el",
         "first tokens are stamped before their request was sent: the clocks disagree; try --stamps userland",
     ),
-    "failed_share": Finding(
-        "failed requests",
-        "note",
-        None,
-        0.0,
-        "share",
-        "every latency",
-        "failures have no latency, so those shown are the survivors': see the failures",
-    ),
     "aborted": Finding(
         "unfinished requests",
         "note",
@@ -349,6 +351,7 @@ SIMPLE: dict[str, Finding] = {
 CHECKS: tuple[Callable[[Evidence], Finding | None], ...] = (
     _nothing_succeeded,
     _too_few,
+    _failures,
     _clock_steps,
     _models,
     _schedule_lag,

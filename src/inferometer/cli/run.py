@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from inferometer.engine.launch import Address
 
 EPILOG = """Without --base-url, --target or -c the run practises on the embedded simulator.
-Exit codes: 0 done; 1 SLOs missed; 2 usage; 3 requests failed; 4 not valid under --strict; 130 interrupted."""
+Exit codes: 0 done; 2 usage or no server; 3 requests failed; 4 not VALID under --strict; 130 interrupted."""
 
 #: The share of failed requests above which a run ends with exit code 3.
 FAILED_SHARE = 0.05
@@ -152,9 +152,8 @@ def _report(directory: Path, options: argparse.Namespace, *, interrupted: bool) 
 
 def _exit_code(summary: dict[str, Any], *, strict: bool) -> int:
     stages = summary["stages"]
-    sent = sum(stage["counts"]["sent"] for stage in stages)
-    ok = sum(stage["counts"]["ok"] for stage in stages)
-    if ok < (1 - FAILED_SHARE) * sent or ok == 0:
+    ok, failed = (sum(stage["counts"][kind] for stage in stages) for kind in ("ok", "failed"))
+    if ok == 0 or failed > FAILED_SHARE * (ok + failed):
         return 3
     if strict and any(stage["verdict"]["verdict"] != "VALID" for stage in stages):
         return 4
