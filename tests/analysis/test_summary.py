@@ -14,7 +14,7 @@ from inferometer.records.record import Record
 def plan(*loads: ClosedLoop | OpenLoop, **scenario: Any) -> Plan:
     stages = tuple(Stage(load=load, num_requests=20) for load in loads)
     return Plan(
-        target=Target(name="lab", base_url="http://user:s3cret@lab:8000/v1?key=s3cret", model="tiny"),
+        target=Target(name="lab", base_url="http://lab:8000/v1?key=s3cret", model="tiny"),
         scenario=Scenario(name="ladder", stages=stages, **scenario),
         report=ReportOptions(percentiles=(50.0, 99.9)),
     )

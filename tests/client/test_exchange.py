@@ -12,7 +12,7 @@ import httptools
 import pytest
 from cases import CASES, DONE, PLAIN, ROLE, WORDS, Case, T, delta, event, tail
 from exchanges import CHUNKED, LAST_CHUNK, READ_LAG_NS, UNTIL_CLOSE, chunk, numbered, plain, play, split
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inferometer.records.record import Clock, Outcome, Source
@@ -163,6 +163,7 @@ def test_tokens_without_usage_are_events() -> None:
     assert play(numbered(reads(CASES["plain"], framed=True))).output_tokens_source is Source.USAGE
 
 
+@settings(deadline=None)
 @given(name=st.sampled_from(sorted(CASES)), framed=st.booleans(), cuts=st.lists(st.integers(0, 10_000), max_size=30))
 def test_any_split_gives_the_same_record(name: str, framed: bool, cuts: list[int]) -> None:
     whole = b"".join(reads(CASES[name], framed=framed))
@@ -182,6 +183,7 @@ def test_byte_by_byte_gives_the_same_record(name: str, framed: bool) -> None:
 # --- stamps ----------------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(cuts=st.lists(st.integers(0, 10_000), max_size=40), framed=st.booleans())
 def test_an_event_has_the_stamp_of_the_read_that_completes_it(cuts: list[int], framed: bool) -> None:
     parts = reads(Case((ROLE, *PLAIN)), framed=framed)

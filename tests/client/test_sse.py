@@ -1,7 +1,7 @@
 """The rules of the WHATWG ("Parsing an event stream"), and that the fast path is the slow one, only faster."""
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from inferometer.client import sse
@@ -65,6 +65,7 @@ BODIES = st.lists(
 ).map(b"".join)
 
 
+@settings(deadline=None)
 @given(BODIES)
 @example(b"data: \n\n")
 @example(b"data: data: \n\n")
@@ -80,6 +81,7 @@ def test_the_fast_path_is_the_slow_one(body: bytes) -> None:
 LINE = st.binary(max_size=12).filter(lambda line: b"\n" not in line and b"\r" not in line)
 
 
+@settings(deadline=None)
 @given(st.lists(LINE, min_size=1))
 def test_the_usual_stream_takes_the_fast_path(lines: list[bytes]) -> None:
     events = sse._parse_plain(b"".join(b"data: " + line + b"\n\n" for line in lines))
@@ -87,6 +89,7 @@ def test_the_usual_stream_takes_the_fast_path(lines: list[bytes]) -> None:
     assert events.data == lines
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(LINE, min_size=1), min_size=1), st.sampled_from([b"\n", b"\r", b"\r\n"]))
 def test_what_is_written_is_read(events: list[list[bytes]], end: bytes) -> None:
     body = b"".join(b"".join(b"data: " + line + end for line in event) + end for event in events)

@@ -12,10 +12,12 @@ from importlib import import_module
 from pathlib import Path
 
 from inferometer.config.catalog.targets import catalog
-from inferometer.records.record import COLUMNS, Outcome
+from inferometer.config.flags import FLAGS
+from inferometer.records.record import Outcome
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md")))
+_FIELDS = {flag.path for flag in FLAGS}
 _PART = re.compile(r"(<!-- made: ([\w -]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
@@ -36,7 +38,7 @@ def _flag_row(action: argparse.Action) -> tuple[str, str, str]:
     text = (action.help or "").replace("%(default)s", f"default: {action.default}").replace("%%", "%")
     if action.choices:
         text += f": {', '.join(f'`{choice}`' for choice in action.choices)}"
-    return name, text, f"`{action.dest}`" if "." in action.dest else ""
+    return name, text, f"`{action.dest}`" if action.dest in _FIELDS else ""
 
 
 def targets() -> str:
@@ -47,12 +49,6 @@ def targets() -> str:
 def outcomes() -> str:
     """The closed list of outcomes, in one line."""
     return ", ".join(f"`{outcome}`" for outcome in Outcome) + ".\n"
-
-
-def columns() -> str:
-    """Names and types of the columns of requests.parquet, in file order."""
-    lists = (("event_ns", "list<int64>"), ("event_tokens", "list<int32>"))
-    return _table(("column", "type"), [(f"`{name}`", kind) for name, kind in (*COLUMNS, *lists)])
 
 
 def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from e2e_support import COMMAND, environment, simulating
+
+from e2e.support import COMMAND, environment, simulating
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from e2e_support import COMMAND, environment, simulating
 
+from e2e.support import COMMAND, environment, simulating
 from inferometer.records import store
 
 

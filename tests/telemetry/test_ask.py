@@ -79,9 +79,10 @@ def test_the_key_and_the_headers_are_sent(serve: Serve, monkeypatch: pytest.Monk
         return Said()
 
     monkeypatch.setenv("MY_KEY", "k1\n")
+    monkeypatch.setenv("BASIC", "Basic b")
     base = serve(respond)
     ask.fetch(to(base, api_key_env="MY_KEY", headers={"X-Team": "a"}), "/health")
-    ask.fetch(to(base, api_key_env="MY_KEY", headers={"Authorization": "Basic b"}), "/health")
+    ask.fetch(to(base, api_key_env="MY_KEY", headers={"Authorization": "$BASIC"}), "/health")
     ask.fetch(to(base, api_key_env="NOT_SET"), "/health")
     assert [asked.headers.get("authorization") for asked in seen] == ["Bearer k1", "Basic b", None]
     assert seen[0].headers["x-team"] == "a"

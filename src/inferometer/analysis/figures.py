@@ -153,7 +153,8 @@ def _rate(times_ns: Floats) -> float | None:
 
 def _quantile(values: Floats, share: float) -> float | None:
     known = values[np.isfinite(values)]
-    return float(np.quantile(known, share)) if len(known) else None
+    # "lower": below 100 samples a single outlier is the maximum, not the 99th percentile
+    return float(np.quantile(known, share, method="lower")) if len(known) else None
 
 
 def _share(flags: np.typing.NDArray[np.bool_]) -> float | None:

@@ -92,6 +92,9 @@ def judge(
         percents: percentiles that will be shown, 0 to 100.
     """
     evidence = Evidence(figures(frame, workers, stage.load), stage, percents)
+    nothing = _nothing_succeeded(evidence)
+    if nothing is not None:
+        return Verdict(VERDICTS[nothing.severity], (nothing,), evidence.figures)
     found = [finding for check in CHECKS if (finding := check(evidence)) is not None]
     found += [finding for key, row in SIMPLE.items() if (finding := _above(row, key, evidence)) is not None]
     ranks = list(VERDICTS)
@@ -349,7 +352,6 @@ SIMPLE: dict[str, Finding] = {
 }
 
 CHECKS: tuple[Callable[[Evidence], Finding | None], ...] = (
-    _nothing_succeeded,
     _too_few,
     _failures,
     _clock_steps,

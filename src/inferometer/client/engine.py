@@ -128,8 +128,8 @@ class Engine:
 
     # --- start ---------------------------------------------------------------------------------------------------
 
-    def _pump(self, *, freed: bool = False) -> None:
-        """Start what is due and has a slot. ``freed``: called because a slot became free."""
+    def _pump(self, *, was_full: bool = False) -> None:
+        """Start what is due and has a slot. ``was_full``: there was none until now, so what starts had to wait."""
         while self._free > 0:
             now = now_ns()
             if now >= self._shape.deadline_ns or self._wiring.counters.stopping:
@@ -137,7 +137,7 @@ class Engine:
             due = self._pacer.take(now)
             if due is None:
                 break
-            if freed and not self._shape.closed:
+            if was_full and not self._shape.closed:
                 self._cap_hits += 1
             self._start(due, now)
 
@@ -206,7 +206,7 @@ class Engine:
         self._inflight.discard(exchange)
         self._ended.append(exchange)
         self._free += 1
-        self._pump(freed=True)
+        self._pump(was_full=self._free == 1)
         self._settle()
 
     def _settle(self) -> None:

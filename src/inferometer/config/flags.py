@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import secrets
 from collections.abc import Callable
 from typing import Any, NamedTuple, get_args
 
@@ -95,7 +96,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("ignore-eos", "scenario.workload.ignore_eos", nargs="yes"),
     Flag("extra-body", "scenario.workload.extra_body", _json_object),
     Flag("goodput", "scenario.slos", _slo, "+", help="SLOs in milliseconds: ttft:200 tpot:50 e2el:5000"),
-    Flag("seed", "seed", int),
+    Flag("seed", "seed", int, help="seed of prompts, lengths and arrivals; a new one for each run if not given"),
     Flag("workers", "workers", int),
     Flag("stamps", "stamps"),
     Flag("percentile-metrics", "report.percentile_metrics", _commas),
@@ -139,7 +140,7 @@ def _add(parser: argparse.ArgumentParser, flag: Flag, field: FieldInfo) -> None:
         )
         return
     default = field.get_default(call_default_factory=True) if not field.is_required() else None
-    if isinstance(default, str | int | float) and default != "" and not isinstance(default, bool):
+    if isinstance(default, str | int | float) and default != "" and flag.name != "seed":
         text += f" (default: {default})"
     metavar = flag.name.rpartition("-")[2].upper()
     parser.add_argument(
@@ -181,6 +182,8 @@ def plan_from_flags(options: dict[str, Any], base: dict[str, Any]) -> Plan:
         document["target"]["api"] = "openai-chat" if endpoint.endswith("chat/completions") else "openai-completions"
     if "stages" not in document["scenario"] or any(name.replace("-", "_") in options for name, *_ in LOAD_FLAGS[:-1]):
         document["scenario"]["stages"] = stages_from_flags(options)
+    # The same prompts again would be answered from the server's prefix cache: every run asks its own, unless told.
+    document.setdefault("seed", secrets.randbelow(1_000_000))
     try:
         return Plan.model_validate(document)
     except ValidationError as error:
@@ -241,11 +244,12 @@ def put(document: dict[str, Any], path: str, value: Any) -> None:
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """A new dict in which ``over`` wins; dicts are merged, everything else is replaced."""
-    merged = dict(base)
+    """A new dict in which ``over`` wins; dicts are merged, everything else is replaced. Shares no dict with either."""
+    merged = {key: merge(value, {}) if isinstance(value, dict) else value for key, value in base.items()}
     for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = merge(merged[key], value) if both else value
+        before = merged.get(key)
+        both = before if isinstance(before, dict) else {}
+        merged[key] = merge(both, value) if isinstance(value, dict) else value
     return merged
 
 
@@ -262,6 +266,9 @@ def _sentence(error: ValidationError) -> str:
         "duration_s": "--duration",
     }
     leaf |= {"burstiness": "--burstiness", "arrivals": "--arrivals", "warmup_requests": "--num-warmups"}
+    # what is wrong with several fields together is said of the whole
+    leaf |= {f"{side}_tokens": f"--random-{side}-len, -std, -min, -max" for side in ("input", "output")}
+    leaf |= {"stages": "--num-prompts"}
     name = flag or leaf.get(path.rpartition(".")[2], path)
     message = first["msg"].removeprefix("Value error, ")
     value = first.get("input")

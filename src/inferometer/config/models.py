@@ -10,7 +10,7 @@ import math
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class Phase(StrEnum):
@@ -46,7 +46,9 @@ class Target(Frozen):
     endpoint: str | None = Field(None, description="path of the API, if not the usual one")
     model: str | None = Field(None, description="model name; the first of /v1/models if not given")
     api_key_env: str = Field("OPENAI_API_KEY", description="environment variable that holds the key")
-    headers: dict[str, str] = Field(default_factory=dict, description="more HTTP headers, NAME=VALUE")
+    headers: dict[str, str] = Field(
+        default_factory=dict, description="more HTTP headers, NAME=VALUE; NAME=$VARIABLE takes it from the environment"
+    )
     verify_tls: bool = Field(True, description="check the server's certificate")
     timeouts: Timeouts = Timeouts()
     tokenizer: str | None = Field(
@@ -55,6 +57,28 @@ class Target(Frozen):
     vocab_size: int | None = Field(
         None, ge=16, description="vocabulary size for prompts of token ids, if the server does not tell it"
     )
+
+    @field_validator("headers")
+    @classmethod
+    def _no_secret_values(cls, headers: dict[str, str]) -> dict[str, str]:
+        for name, value in headers.items():
+            if is_secret(name) and not value.startswith("$"):
+                hint = f"put it into an environment variable and write {name}=$VARIABLE"
+                raise ValueError(f"{name} is a secret, and plans are stored: {hint}")
+        return headers
+
+    @field_validator("base_url")
+    @classmethod
+    def _no_credentials(cls, base_url: str) -> str:
+        if "@" in base_url.partition("://")[2].partition("/")[0]:
+            raise ValueError("a password in the URL would be stored: use api_key_env, or a header with =$VARIABLE")
+        return base_url
+
+
+def is_secret(header: str) -> bool:
+    """Does a header of this name carry a credential?"""
+    name = header.lower()
+    return name in {"authorization", "proxy-authorization", "cookie"} or name.endswith(("key", "token", "secret"))
 
 
 class Lengths(Frozen):
@@ -150,13 +174,17 @@ class Engine(Frozen):
     profile: str = Field("l4-qwen2.5-0.5b", description="simulator profile, or path of a GGUF file")
 
 
+MetricName = Literal["ttft", "tpot", "itl", "event_gap", "e2el", "ntpot"]
+Percent = Annotated[float, Field(gt=0, lt=100)]
+
+
 class ReportOptions(Frozen):
     """What the console prints; everything is stored in any case."""
 
-    percentile_metrics: tuple[str, ...] = Field(
+    percentile_metrics: tuple[MetricName, ...] = Field(
         ("ttft", "tpot", "itl", "e2el"), description="metrics with a section of their own"
     )
-    percentiles: tuple[float, ...] = Field((50.0, 95.0, 99.0), description="percentiles to print")
+    percentiles: tuple[Percent, ...] = Field((50.0, 95.0, 99.0), description="percentiles to print")
 
 
 class Plan(Frozen):

@@ -99,9 +99,15 @@ class Worker:
         reply: Reply = decode_reply(line)
         return reply
 
+    def status(self) -> str:
+        """How a dead worker ended."""
+        code = self._process.wait()
+        return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+
     def end(self) -> None:
         """Close its stdin, which ends it; kill it if it does not."""
         assert self._process.stdin is not None  # noqa: S101
+        assert self._process.stdout is not None  # noqa: S101
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
         try:
@@ -109,6 +115,7 @@ class Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._process.stdout.close()
 
 
 class Crew:
@@ -197,12 +204,14 @@ class Crew:
                 if reply is not None or not worker.alive:
                     waiting.discard(worker)
                 if reply is None and not worker.alive:
-                    self._note(f"worker {worker.number} died; the rows that it had written are kept")
+                    self._note(
+                        f"worker {worker.number} died ({worker.status()}); the rows that it had written are kept"
+                    )
             if time.monotonic() - looked > LOOK_S:
                 looked = time.monotonic()
                 look()
         if not any(worker.alive for worker in self._workers):
-            raise UserError("every worker process died; what they had written is kept in the run directory", 3)
+            raise UserError(f"every worker process died: {'; '.join(self.problems)}", 3)
         return replies
 
     def _note(self, problem: str) -> None:

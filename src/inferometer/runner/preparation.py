@@ -16,6 +16,9 @@ from inferometer.telemetry import probe
 from inferometer.telemetry.ask import RefusedError
 from inferometer.workload.tokens import DEFAULT_VOCABULARY, FIRST_ID, PromptSpec, composer, load_tokenizer, text_tokens
 
+#: Tokens of a common word. Counts that grow more slowly do not follow the prompt.
+LEAST_PER_WORD = 0.25
+
 
 class Prepared(NamedTuple):
     """The resolved plan, how its prompts are made, and remarks for the user."""
@@ -99,10 +102,10 @@ def _with_note(spec: PromptSpec, overhead_tokens: int, note: str) -> PromptSpec:
 def _calibrated(target: Target, mean: int) -> PromptSpec:
     """Fit tokens = overhead + tokens_per_word * words to the server's counts, at few words and at the wanted length."""
     few, many = _words_cost(target, 8, 1), _words_cost(target, max(16, mean), 2)
-    if few is None or many is None:
+    per_word = 0.0 if few is None or many is None else (many - few) / (max(16, mean) - 8)
+    if few is None or per_word < LEAST_PER_WORD:
         note = "text of common words, one token each assumed: the server tells no prompt length to calibrate with"
         return PromptSpec(kind="calibrated_text", note=note)
-    per_word = (many - few) / (max(16, mean) - 8)
     overhead = round(few - 8 * per_word)
     note = f"text of common words, calibrated on the server: {overhead} tokens + {per_word:.3f} a word"
     return PromptSpec(kind="calibrated_text", overhead_tokens=overhead, tokens_per_word=per_word, note=note)

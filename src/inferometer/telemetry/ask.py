@@ -98,13 +98,24 @@ def headers(target: Target) -> dict[str, str]:
         raise UnreachableError(
             f"the key in {target.api_key_env} has characters that no HTTP header can carry: set it again"
         )
-    for name, value in target.headers.items():
+    for name, written in target.headers.items():
+        value = _from_environment(name, written)
         if not (_TOKEN.fullmatch(name) and _sendable(value)):
             raise UnreachableError(
                 f"the header {name!r} has characters that no HTTP header can carry: check its name and value"
             )
         chosen[name.lower()] = value
     return chosen
+
+
+def _from_environment(name: str, value: str) -> str:
+    """The value itself, or, written as ``$NAME``, that of the environment variable: secrets stay out of plans."""
+    variable = value.removeprefix("$")
+    if variable == value or not variable.isidentifier():
+        return value
+    if variable not in os.environ:
+        raise UserError(f"the header {name} wants the environment variable {variable}, which is not set: export it")
+    return os.environ[variable]
 
 
 def _sendable(value: str) -> bool:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from e2e_support import rows
 
+from e2e.support import rows
 from inferometer.config.models import Engine
 from inferometer.engine.launch import Address, started
 

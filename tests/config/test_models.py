@@ -1,0 +1,51 @@
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from inferometer.config import models
+from inferometer.config.models import Lengths, Plan, Stage
+
+MODELS = [kind for kind in vars(models).values() if isinstance(kind, type) and issubclass(kind, BaseModel)]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in MODELS if kind is not BaseModel], ids=lambda kind: kind.__name__)
+def test_plans_are_frozen_and_know_their_keys(kind: type[BaseModel]) -> None:
+    assert kind.model_config.get("frozen")
+    assert kind.model_config.get("extra") == "forbid"
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        {"load": {"type": "closed", "concurrency": 1}},
+        {"load": {"type": "open", "rate": 1}},
+        {"load": {"type": "open", "rate": float("inf")}, "duration_s": 5},
+        {"load": {"type": "users"}, "num_requests": 1},
+        {"load": {"concurrency": 1}, "num_requests": 1},
+    ],
+)
+def test_a_stage_that_would_not_end_or_means_nothing(stage: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Stage.model_validate(stage)
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        {},
+        {"mean": 0},
+        {"mean": 5, "min": 6},
+        {"mean": 5, "max": 4},
+        {"mean": 5, "range_ratio": 1.0},
+        {"mean": 5, "range_ratio": 0.5, "std_dev": 1},
+        {"mean": 5, "range_ratio": 0.5, "max": 9},
+    ],
+)
+def test_lengths_have_one_distribution(lengths: dict[str, float]) -> None:
+    with pytest.raises(ValidationError):
+        Lengths.model_validate(lengths)
+
+
+def test_the_schema_is_for_editors() -> None:
+    schema = Plan.model_json_schema()
+    assert schema["additionalProperties"] is False
+    assert {"target", "scenario", "seed"} <= set(schema["properties"])

@@ -1,0 +1,198 @@
+"""Rows survive: a killed writer loses its last batch at most, and merging twice is merging once."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inferometer.config.models import Phase
+from inferometer.errors import UserError
+from inferometer.records import store
+from inferometer.records.record import Clock, Outcome, Record, Source
+
+
+def record(index: int, **changed: Any) -> Record:
+    fields: dict[str, Any] = {
+        "stage": 0,
+        "worker": 0,
+        "index": index,
+        "phase": Phase.MEASURED,
+        "scheduled_ns": 10 * index,
+        "end_ns": 10 * index + 9,
+        "event_ns": np.arange(index % 4, dtype=np.int64) + 10 * index,
+        "outcome": Outcome.OK,
+        "clock": Clock.KERNEL,
+    }
+    return Record(**fields | changed)
+
+
+def write(directory: Path, worker: int, batches: list[list[Record]]) -> Path:
+    writer = store.Writer(directory, worker)
+    for batch in batches:
+        writer.append(batch)
+    writer.close()
+    return directory / f"requests-{worker}.arrow"
+
+
+def test_every_field_comes_back(tmp_path: Path) -> None:
+    full = record(
+        7,
+        sent_ns=1,
+        connected_ns=2,
+        first_byte_ns=3,
+        first_token_ns=4,
+        last_token_ns=5,
+        event_ns=np.array([4, 5], np.int64),
+        event_tokens=np.array([1, 3], np.int32),
+        status=200,
+        detail="ä",
+        finish_reason="stop",
+        output_tokens=4,
+        output_tokens_source=Source.USAGE,
+        model="m",
+        bytes_received=2**40,
+        conversation=3,
+    )
+    write(tmp_path, 0, [[full, record(8)]])
+    rows = store.finish(tmp_path).to_pylist()
+    for row, wrote in zip(rows, [full, record(8)], strict=True):
+        for name in Record.__struct_fields__:
+            value = getattr(wrote, name)
+            assert row[name] == (value.tolist() if isinstance(value, np.ndarray) else value), name
+    assert rows[1]["event_ns"] == []  # none happened
+    assert rows[1]["event_tokens"] is None  # none were told
+
+
+def test_rows_of_all_workers_by_stage_phase_and_index(tmp_path: Path) -> None:
+    warm = [record(index, phase=Phase.WARMUP, stage=1) for index in (1, 0)]
+    write(tmp_path, 0, [[record(2, stage=1), *warm], [record(0)]])
+    write(tmp_path, 1, [[record(1, worker=1, stage=1), record(1, worker=1)], []])
+    rows = store.read(tmp_path).select(["stage", "phase", "index"]).to_pylist()
+    assert [tuple(row.values()) for row in rows] == [
+        (0, "measured", 0),
+        (0, "measured", 1),
+        (1, "warmup", 0),
+        (1, "warmup", 1),
+        (1, "measured", 1),
+        (1, "measured", 2),
+    ]
+
+
+def test_what_is_appended_is_readable_at_once(tmp_path: Path) -> None:
+    writer = store.Writer(tmp_path, 0)
+    assert store.read(tmp_path).num_rows == 0
+    writer.append([record(0), record(1)])
+    assert store.read(tmp_path).num_rows == 2
+    writer.close()
+
+
+@pytest.fixture(scope="module")
+def stream(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes, list[int]]:
+    """A folder to play in, a stream of batches of 1, 2, 3 and 4 rows, and the size of its file after each."""
+    directory = tmp_path_factory.mktemp("stream")
+    writer, sizes = store.Writer(directory, 0), []
+    path, index = directory / "requests-0.arrow", 0
+    for size in (0, 1, 2, 3, 4):
+        writer.append([record(index + i) for i in range(size)])
+        index += size
+        sizes.append(path.stat().st_size)
+    writer.close()
+    return directory, path.read_bytes(), sizes
+
+
+def rows_after(stream: tuple[Path, bytes, list[int]], size: int) -> tuple[int, int]:
+    """Rows that are read from the first ``size`` bytes, and rows of the batches that are whole in them."""
+    directory, whole, sizes = stream
+    (directory / "requests-0.arrow").write_bytes(whole[:size])
+    complete = sum(rows for rows, end in enumerate(sizes) if end <= size)
+    table = store.read(directory)
+    assert table.column("index").to_pylist() == list(range(table.num_rows))
+    return table.num_rows, complete
+
+
+@settings(deadline=None)
+@given(data=st.data())
+def test_a_stream_cut_at_any_byte_keeps_its_whole_batches(
+    stream: tuple[Path, bytes, list[int]], data: st.DataObject
+) -> None:
+    read, complete = rows_after(stream, data.draw(st.integers(0, len(stream[1]))))
+    assert read == complete
+
+
+def test_a_stream_cut_around_each_boundary(stream: tuple[Path, bytes, list[int]]) -> None:
+    for end in stream[2][1:]:
+        for size in range(end - 9, end + 9):
+            read, complete = rows_after(stream, size)
+            assert read == complete
+
+
+def test_one_cut_stream_does_not_touch_the_others(tmp_path: Path) -> None:
+    path = write(tmp_path, 0, [[record(0)], [record(2)]])
+    path.write_bytes(path.read_bytes()[:-60])
+    write(tmp_path, 1, [[record(1)], [record(3)]])
+    assert store.finish(tmp_path).column("index").to_pylist() == [0, 1, 3]
+
+
+def test_finishing_twice_is_finishing_once(tmp_path: Path) -> None:
+    write(tmp_path, 0, [[record(i) for i in range(50)]])
+    first = store.finish(tmp_path)
+    names, content = sorted(path.name for path in tmp_path.iterdir()), (tmp_path / store.PARQUET).read_bytes()
+    assert names == [store.PARQUET]
+    assert store.finish(tmp_path).equals(first)
+    assert store.read(tmp_path).equals(first)
+    assert (tmp_path / store.PARQUET).read_bytes() == content
+
+
+def test_a_merge_that_was_killed_is_done_again(tmp_path: Path) -> None:
+    write(tmp_path, 0, [[record(0), record(1)]])
+    (tmp_path / (store.PARQUET + ".partial")).write_bytes(b"PAR1 half of it")
+    assert store.finish(tmp_path).num_rows == 2
+    assert [path.name for path in tmp_path.iterdir()] == [store.PARQUET]
+
+
+def test_the_schema_says_its_version(tmp_path: Path) -> None:
+    write(tmp_path, 0, [[record(0)]])
+    store.finish(tmp_path)
+    schema = pyarrow.parquet.read_schema(tmp_path / store.PARQUET)
+    assert schema.metadata[b"inferometer.record_version"] == b"1"
+    assert sorted(schema.names) == sorted(Record.__struct_fields__)
+
+
+def test_a_folder_without_rows_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a run directory"):
+        store.read(tmp_path)
+
+
+@pytest.mark.parametrize("name", [store.PLAN, store.CONTEXT, store.PARQUET, "requests-3.arrow"])
+def test_a_used_folder_is_not_used_again(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"mine")
+    with pytest.raises(UserError, match=r"holds a run already.*--run-dir"):
+        store.create(tmp_path)
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [(name, b"mine")]
+
+
+def test_a_new_folder_is_made_and_left_empty(tmp_path: Path) -> None:
+    store.create(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(UserError, match=r"cannot write to .*--run-dir"):
+            store.create(path)
+
+
+def test_json_is_strict_and_never_half(tmp_path: Path) -> None:
+    store.write_json(tmp_path / "x.json", {"a": [1, None, "ä"]})
+    with pytest.raises(ValueError, match="JSON compliant"):
+        store.write_json(tmp_path / "x.json", {"a": math.nan})
+    assert json.loads((tmp_path / "x.json").read_text()) == {"a": [1, None, "ä"]}
+    with pytest.raises(UserError, match="cannot write"):
+        store.write_json(tmp_path / "none" / "x.json", {})
