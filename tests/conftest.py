@@ -12,6 +12,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import settings
+
+
+# Machines that run tests are busy: an example may take its time.
+settings.register_profile("busy", deadline=None)
+settings.load_profile("busy")
 
 
 class Asked(NamedTuple):
