@@ -272,5 +272,5 @@ def _sentence(error: ValidationError) -> str:
     name = flag or leaf.get(path.rpartition(".")[2], path)
     message = first["msg"].removeprefix("Value error, ")
     value = first.get("input")
-    shown = f" (got {value!r})" if isinstance(value, str | int | float) else ""
+    shown = f" (got {value!r})" if isinstance(value, int | float) else ""  # a text may hold a password
     return f"{name}: {message[0].lower()}{message[1:]}{shown}"
