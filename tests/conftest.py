@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import settings
 
-
 # Machines that run tests are busy: an example may take its time.
 settings.register_profile("busy", deadline=None)
 settings.load_profile("busy")

@@ -150,7 +150,7 @@ def test_the_layout_is_that_of_vllm() -> None:
 def test_several_stages_are_named_and_end_in_a_sweep() -> None:
     text = render(summary(STAGE, changed(stage=1, load={"type": "closed", "concurrency": 8})))
     assert re.findall(r"^Stage .*", text, re.MULTILINE) == ["Stage 1: concurrency 4", "Stage 2: concurrency 8"]
-    assert text.rstrip().splitlines()[-4].startswith("| concurrency |")
+    assert text.rstrip().splitlines()[-6].startswith("| concurrency |")
 
 
 def test_an_open_loop_shows_its_rate_and_both_series() -> None:

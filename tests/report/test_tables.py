@@ -36,7 +36,7 @@ def test_sweep_has_the_published_columns_and_formats() -> None:
         "| concurrency | req/s | out tok/s | TTFT p50 | TTFT p95 | ITL p50 | ITL p95 | E2E p50 | E2E p95 |\n"
         "| ----------- | ----- | --------- | -------- | -------- | ------- | ------- | ------- | ------- |\n"
         "| 1           | 1.3   | 168       | 27.0     | 115.5    | 5.1     | 6.1     | 679     | 765     |\n"
-        "| 32          | 29.5  | 3773      | 1135     | 999.9    | 7.1     | 12.0    | 1082    | 1128    |"
+        "| 32          | 29.5  | 3773      | 1135     | 999.9    | 7.1     | 12.0    | 1082    | 1128    |\n\nLatencies in ms."
     )
 
 
@@ -53,7 +53,7 @@ def test_a_verdict_column_appears_only_when_something_is_not_valid() -> None:
 def test_too_few_samples_are_marked_and_explained() -> None:
     table = tables.sweep({"stages": [stage(closed(1), 1, 2, 3, 4.25, 5, 6, 7, 8, few=True)]})
     assert "| 3.0      | 4.2~     |" in table
-    assert table.endswith("\n\n~ too few samples for a 95 % interval")
+    assert table.endswith("\n\nLatencies in ms. ~ too few samples for a 95 % interval.")
 
 
 @pytest.mark.parametrize(("rate", "shown"), [(2.5, "2.5"), (10.0, "10"), ("inf", "inf")])

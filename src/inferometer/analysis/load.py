@@ -22,7 +22,8 @@ def summary_of(directory: Path) -> dict[str, Any]:
     plan = files.read_plan(directory / store.PLAN)
     context = _context(directory)
     workers = msgspec.convert(context.get("workers", []), list[WorkerStage])
-    return {**summarise(plan, store.read(directory), workers), "state": context.get("state", "running")}
+    told = {"state": context.get("state", "running"), "prompts": context.get("prompts")}
+    return summarise(plan, store.read(directory), workers) | told
 
 
 def _context(directory: Path) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def line(progress: Progress) -> str:
         f"{totals.tokens / elapsed_s:.0f} tok/s",
     ]
     if totals.ttft_p50_ms is not None:
-        parts.append(f"TTFT p50 ~{totals.ttft_p50_ms:.3g} ms")
+        parts.append(f"TTFT p50 ≈{totals.ttft_p50_ms:.3g} ms")
     if progress.phase is Phase.MEASURED and totals.ended > totals.ok:
         parts.append(f"{totals.ended - totals.ok} not ok")
     return "  ".join(parts)

@@ -50,6 +50,8 @@ def render(summary: dict[str, Any], colour: bool = False) -> str:
     if len(stages) > 1:
         titled = [f"{_heading(stage)}\n{block}" for stage, block in zip(stages, blocks, strict=True)]
         blocks = [*titled, sweep(summary)]
+    if prompts := summary.get("prompts"):
+        blocks.append(f"Prompts: {prompts['note']}.")
     if (state := summary.get("state")) in _STATES:
         blocks.append(_STATES[state])
     return "\n\n".join(blocks) + "\n"

@@ -30,7 +30,8 @@ def sweep(summary: dict[str, Any]) -> str:
         header.append("verdict")
         rows = [[*row, stage["verdict"]["verdict"]] for row, stage in zip(rows, stages, strict=True)]
     table = markdown(header, rows)
-    return f"{table}\n\n{FEW} too few samples for a 95 % interval" if FEW in table else table
+    notes = ["Latencies in ms.", f"{FEW} too few samples for a 95 % interval."]
+    return f"{table}\n\n{' '.join(notes if FEW in table else notes[:1])}"
 
 
 def level(load: dict[str, Any]) -> str:

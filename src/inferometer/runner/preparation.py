@@ -77,7 +77,7 @@ def _with_ids(target: Target, info: probe.ModelInfo) -> PromptSpec:
     end = told or DEFAULT_VOCABULARY
     first = min(FIRST_ID, end // 2)
     source = (
-        "given" if target.vocab_size else "told by the server" if info.n_vocab else "assumed: the smallest common one"
+        "given" if target.vocab_size else "told by the server" if info.n_vocab else "assumed, as nobody tells it"
     )
     return PromptSpec(
         kind="token_ids", first_id=first, end_id=end, note=f"token ids {first} to {end - 1}; vocabulary size {source}"
