@@ -11,10 +11,11 @@ from typing import NamedTuple
 import httptools
 import pytest
 from cases import CASES, DONE, PLAIN, ROLE, WORDS, Case, T, delta, event, tail
-from exchanges import CHUNKED, LAST_CHUNK, READ_LAG_NS, UNTIL_CLOSE, chunk, numbered, plain, play, split
+from exchanges import CHUNKED, JOB, LAST_CHUNK, READ_LAG_NS, UNTIL_CLOSE, chunk, numbered, observer, plain, play, split
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inferometer.client.exchange import Exchange
 from inferometer.records.record import Clock, Outcome, Source
 
 CAPTURES = Path(__file__).parent.parent / "fixtures" / "http"
@@ -60,14 +61,14 @@ REFUSALS = {
     "llamacpp_error_field": (400, Outcome.HTTP_4XX, "Field 'max_tokens'"),
     "llamacpp_error_json": (400, Outcome.HTTP_4XX, "parse error at line 1"),
     "llamacpp_error_path": (404, Outcome.HTTP_4XX, "File Not Found"),
-    "llamacpp_chat_plain": (200, Outcome.NOT_STREAMING, "Hello there!"),
+    "llamacpp_chat_plain": (200, Outcome.NOT_STREAMING, "one document of"),
     "vllm_embeddings": (404, Outcome.HTTP_4XX, "Not Found"),
     "vllm_error_context": (400, Outcome.HTTP_4XX, "maximum context length is 2048 tokens"),
     "vllm_error_field": (400, Outcome.HTTP_4XX, "max_tokens must be at least 1, got -5"),
     "vllm_error_json": (400, Outcome.HTTP_4XX, "JSON decode error"),
     "vllm_error_model": (404, Outcome.HTTP_4XX, "`no-such-model` does not exist"),
     "vllm_error_path": (404, Outcome.HTTP_4XX, "Not Found"),
-    "vllm_chat_plain": (200, Outcome.NOT_STREAMING, "Hello there!"),
+    "vllm_chat_plain": (200, Outcome.NOT_STREAMING, "one document of"),
 }
 
 
@@ -299,3 +300,30 @@ def test_running_totals_of_several_tokens() -> None:
     record = play(numbered([UNTIL_CLOSE, *pieces, delta("stop"), DONE]), closed=True)
     assert record.event_tokens is not None
     assert (record.event_tokens.tolist(), record.output_tokens) == ([2, 1, 4], 7)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        b'data: {"choices": [{"delta": {"content": "\xff\xfe"}}]}\n\n',
+        b"data: " + b"[" * 100_000 + b"\n\n",
+        b'data: {"choices": [], "usage": {"completion_tokens": 3000000000}}\n\n',
+        b'data: {"choices": [], "usage": {"completion_tokens": -1}}\n\n',
+    ],
+)
+def test_what_cannot_be_read_is_a_failure_with_a_row(event: bytes) -> None:
+    """No event may take its record or the worker with it, and no text of an answer goes into details."""
+    reads = numbered([CHUNKED, chunk(T[0]), chunk(event), chunk(T[1]), chunk(b"data: [DONE]\n\n"), LAST_CHUNK])
+    record = play(reads)
+    assert record.outcome is Outcome.MALFORMED
+    assert len(record.event_ns) == 2
+    assert "cannot be read" in (record.detail or "")
+
+
+def test_a_server_that_repeats_the_key_does_not_get_it_stored() -> None:
+    body = b'{"error": {"message": "Incorrect API key provided: sk-planted"}}'
+    head = b"HTTP/1.1 401 Unauthorized\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
+    exchange = Exchange(JOB, 0)
+    exchange.feed(head + body, 5, 5)
+    record = exchange.record(observer()._replace(secrets=("sk-planted",)))
+    assert record.detail == "HTTP 401: Incorrect API key provided: ***"

@@ -71,3 +71,18 @@ def test_a_request_on_the_wire() -> None:
     assert (sent["stream"], sent["stream_options"]) == (True, {"include_usage": True})
     assert (sent["max_tokens"], sent["temperature"], sent["ignore_eos"]) == (3, 0, True)
     assert (job.asked_prompt_tokens, job.asked_output_tokens) == (256, 128)
+
+
+def test_a_supply_that_fell_behind_catches_up() -> None:
+    """More in flight than are built ahead: what was built late is not built again."""
+    supply = Supply(write, count(), endless=True)
+    taken = iter(count())
+    for _ in range(AHEAD + 500):
+        supply.take(next(taken))
+    for _ in range(1000):
+        supply.top_up()
+    assert supply.late_builds == 500
+    for _ in range(1000):
+        supply.take(next(taken))
+    assert supply.late_builds == 500
+    assert len(supply) == 0

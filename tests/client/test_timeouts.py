@@ -37,6 +37,20 @@ def test_too_long_between_tokens() -> None:
     assert (record.outcome, len(record.event_ns)) == (Outcome.TIMEOUT_BETWEEN_TOKENS, 1)
 
 
+def test_a_head_is_no_answer() -> None:
+    """Servers may send the head at once and the first token much later: that wait is the first token's."""
+
+    def serve(sock: socket.socket, _: int) -> None:
+        request(sock)
+        sock.sendall(CHUNKED)
+        until_closed(sock)
+
+    with listening(serve) as port:
+        [record] = play(port, Stage(timeouts=Timeouts(between_tokens_s=0.1, first_token_s=0.4))).records
+    assert record.outcome is Outcome.TIMEOUT_FIRST_TOKEN
+    assert record.end_ns - (record.sent_ns or 0) >= 400 * MS
+
+
 def test_too_long_in_total() -> None:
     def serve(sock: socket.socket, _: int) -> None:
         request(sock)

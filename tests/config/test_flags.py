@@ -198,3 +198,26 @@ def test_merge_and_put() -> None:
     put(document, "a.b.c", 1)
     put(document, "a.d", 2)
     assert document == {"a": {"b": {"c": 1}, "d": 2}}
+
+
+def test_only_a_concurrency_or_a_rate_makes_new_stages() -> None:
+    """The other load flags change the stages that a file or a target has."""
+    base = {"scenario": {"stages": [{"load": {"type": "closed", "concurrency": 8}, "num_requests": 5}]}}
+    assert plan_of("--num-prompts 20", base).scenario.stages == (closed(8, 20),)
+    assert plan_of("--duration 5", base).scenario.stages == (closed(8, None, duration_s=5),)
+    assert plan_of("--num-warmups 2", base).scenario.stages == (closed(8, 5, warmup_requests=2),)
+    assert plan_of("--max-concurrency 3 --num-prompts 7", base).scenario.stages == (closed(3, 7),)
+
+
+@pytest.mark.parametrize(
+    "line", ["--arrivals constant", "--burstiness 2 --max-concurrency 4", "--arrivals gamma --request-rate inf"]
+)
+def test_gaps_need_a_rate(line: str) -> None:
+    with pytest.raises(UserError, match="--request-rate"):
+        plan_of(line)
+
+
+def test_flags_that_take_lists_add_up() -> None:
+    plan = plan_of("--header A=b --header C=d --goodput ttft:10 --goodput tpot:5")
+    assert plan.target.headers == {"A": "b", "C": "d"}
+    assert [slo.metric for slo in plan.scenario.slos] == ["ttft", "tpot"]

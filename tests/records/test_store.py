@@ -196,3 +196,14 @@ def test_json_is_strict_and_never_half(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "x.json").read_text()) == {"a": [1, None, "ä"]}
     with pytest.raises(UserError, match="cannot write"):
         store.write_json(tmp_path / "none" / "x.json", {})
+
+
+def test_a_run_that_never_began_takes_back_only_its_own(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "empty.txt").touch()
+    store.discard(mine, new=store.create(mine))
+    assert (mine / "empty.txt").exists()
+    fresh = tmp_path / "fresh"
+    store.discard(fresh, new=store.create(fresh))
+    assert not fresh.exists()

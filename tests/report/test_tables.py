@@ -36,7 +36,8 @@ def test_sweep_has_the_published_columns_and_formats() -> None:
         "| concurrency | req/s | out tok/s | TTFT p50 | TTFT p95 | ITL p50 | ITL p95 | E2E p50 | E2E p95 |\n"
         "| ----------- | ----- | --------- | -------- | -------- | ------- | ------- | ------- | ------- |\n"
         "| 1           | 1.3   | 168       | 27.0     | 115.5    | 5.1     | 6.1     | 679     | 765     |\n"
-        "| 32          | 29.5  | 3773      | 1135     | 999.9    | 7.1     | 12.0    | 1082    | 1128    |\n\nLatencies in ms."
+        "| 32          | 29.5  | 3773      | 1135     | 999.9    | 7.1     | 12.0    | 1082    | 1128    |\n"
+        "\nLatencies in ms."
     )
 
 

@@ -22,7 +22,9 @@ _MS_PER_NS = 1e-6
 def figures(frame: Frame, workers: Sequence[WorkerStage], load: ClosedLoop | OpenLoop) -> Figures:
     """Every figure of one stage, from its measured requests and what its workers say of themselves."""
     sending = _schedule(frame, load) if isinstance(load, OpenLoop) else _concurrency(frame, load)
-    return {**_scale(frame), **sending, **_reads(frame), **_processes(workers), **_outcomes(frame), **_answers(frame)}
+    processes = _processes(workers)
+    missing = {"rows_missing": max(0.0, (processes.get("sent") or 0.0) - len(frame))}
+    return {**_scale(frame), **sending, **_reads(frame), **processes, **missing, **_outcomes(frame), **_answers(frame)}
 
 
 def _scale(frame: Frame) -> Figures:
@@ -76,10 +78,11 @@ def _processes(workers: Sequence[WorkerStage]) -> Figures:
     if not workers:
         return {"workers_reporting": 0.0}
     wall_ns = [max(w.ended_ns - w.started_ns, 1) for w in workers]
-    cpu = [w.cpu_ns / wall for w, wall in zip(workers, wall_ns, strict=True)]
+    cpu = [w.cpu_ns / wall for w, wall in zip(workers, wall_ns, strict=True) if w.sent] or [0.0]
     steal = [w.steal_ns / wall for w, wall in zip(workers, wall_ns, strict=True) if w.steal_ns is not None]
     return {
         "workers_reporting": float(len(workers)),
+        "sent": float(sum(w.sent for w in workers)),
         "client_cpu_share_mean": sum(cpu) / len(cpu),
         "client_cpu_share_max": max(cpu),
         "loop_lag_p50_ms": max(w.loop_lag_p50_ns for w in workers) * _MS_PER_NS,

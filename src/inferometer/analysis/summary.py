@@ -63,7 +63,7 @@ def _stage(plan: Plan, index: int, frame: Frame, workers: Sequence[WorkerStage])
     rows = stage_of(frame, index, open_loop=isinstance(stage.load, OpenLoop))
     reports = [worker for worker in workers if worker.stage == index]
     whole, steady = windows.whole_window(rows), windows.steady_window(rows, stage.load)
-    verdict = judge(rows, reports, stage, plan.report.percentiles)
+    verdict = judge(rows, reports, stage, plan.report.percentiles, plan.workers)
     return {
         "stage": index,
         "load": _load(stage.load),

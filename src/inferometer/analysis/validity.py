@@ -82,6 +82,7 @@ def judge(
     workers: Sequence[WorkerStage],
     stage: Stage,
     percents: tuple[float, ...] = (50.0, 95.0, 99.0),
+    processes: int = 0,
 ) -> Verdict:
     """The verdict on one stage, from its measured requests and the reports of its workers.
 
@@ -90,8 +91,12 @@ def judge(
         workers: one row per worker process; none if the run was killed.
         stage: what was asked.
         percents: percentiles that will be shown, 0 to 100.
+        processes: worker processes that the plan asked for; fewer reports than that mean that some died.
     """
-    evidence = Evidence(figures(frame, workers, stage.load), stage, percents)
+    seen = figures(frame, workers, stage.load)
+    if workers:
+        seen["workers_missing"] = float(max(0, processes - len(workers)))
+    evidence = Evidence(seen, stage, percents)
     nothing = _nothing_succeeded(evidence)
     if nothing is not None:
         return Verdict(VERDICTS[nothing.severity], (nothing,), evidence.figures)
@@ -294,6 +299,24 @@ SIMPLE: dict[str, Finding] = {
         "requests",
         "ttft, e2el",
         "first tokens are stamped before their request was sent: the clocks disagree; try --stamps userland",
+    ),
+    "rows_missing": Finding(
+        "rows missing",
+        "invalid",
+        None,
+        0.0,
+        "requests",
+        "everything",
+        "requests were sent whose outcome was not recorded: a worker died, or this is our bug: see the log",
+    ),
+    "workers_missing": Finding(
+        "workers missing",
+        "invalid",
+        None,
+        0.0,
+        "processes",
+        "everything",
+        "a worker process died, so the load was never the one that was asked for: run it again",
     ),
     "aborted": Finding(
         "unfinished requests",

@@ -45,7 +45,7 @@ def whole_window(frame: Frame) -> Window | None:
     sent = np.isfinite(frame.sent_ns)
     if not sent.any():
         return None
-    return _window(float(frame.sent_ns[sent].min()), float(frame.end_ns[sent].max()))
+    return _window(float(frame.sent_ns[sent].min()), float(frame.end_ns.max()))
 
 
 def steady_window(frame: Frame, load: ClosedLoop | OpenLoop) -> Window | None:

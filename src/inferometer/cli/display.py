@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -33,6 +34,8 @@ def title(stage: Stage) -> str:
     load = stage.load
     if isinstance(load, ClosedLoop):
         return f"concurrency {load.concurrency}"
+    if math.isinf(load.rate):
+        return "all at once"
     cap = f", at most {load.max_in_flight} in flight" if load.max_in_flight else ""
     return f"{load.rate:g} req/s {load.arrivals}{cap}"
 

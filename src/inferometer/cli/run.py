@@ -50,13 +50,13 @@ def run(options: argparse.Namespace) -> int:
     from inferometer.records import store
 
     directory = options.run_dir or Path("results") / _name(plan)
-    store.create(directory)
+    new = store.create(directory)
     _say_practice(plan, options)
     try:
         with _engine(plan, directory) as address:
             interrupted = _play(_at(plan, address), directory)
-    except UserError:
-        store.discard_if_empty(directory)
+    except (UserError, KeyboardInterrupt):
+        store.discard(directory, new=new)
         raise
     return _report(directory, options, interrupted=interrupted)
 
@@ -81,8 +81,11 @@ def _check_output(path: Path | None) -> None:
         return
     if not path.parent.is_dir():
         raise UserError(f"--output {path}: there is no folder {path.parent}")
+    existed = path.exists()
     try:
         path.open("ab").close()
+        if not existed:
+            path.unlink()
     except OSError as error:
         raise UserError(f"--output {path}: {error.strerror}") from None
 

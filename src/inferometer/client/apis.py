@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import repeat
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -43,6 +43,10 @@ class Api(NamedTuple):
 # --- OpenAI: chat completions and completions ------------------------------------------------------------------------
 
 
+#: A number of tokens; anything else makes the event malformed.
+_Count = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+
+
 class _Function(msgspec.Struct, gc=False):
     name: str | None = None
     arguments: str | None = None
@@ -67,16 +71,16 @@ class _Choice(msgspec.Struct, gc=False):
 
 
 class _PromptDetails(msgspec.Struct, gc=False):
-    cached_tokens: int | None = None
+    cached_tokens: _Count | None = None
 
 
 class _OutputDetails(msgspec.Struct, gc=False):
-    reasoning_tokens: int | None = None
+    reasoning_tokens: _Count | None = None
 
 
 class _Usage(msgspec.Struct, gc=False):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: _Count | None = None
+    completion_tokens: _Count | None = None
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _OutputDetails | None = None
 
@@ -91,6 +95,8 @@ class _Chunk(msgspec.Struct, gc=False):
     message: Any = None
 
 
+#: What servers can do to a JSON decoder: bad JSON, bad UTF-8, endless nesting.
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _decode_all = msgspec.json.Decoder(list[_Chunk]).decode
 _decode_one = msgspec.json.Decoder(_Chunk).decode
 
@@ -126,7 +132,7 @@ def _decode(document: bytes, data: list[bytes], answer: Answer) -> list[_Chunk]:
     """One call for the whole stream; one by one only if that fails, to keep what is well formed and name the rest."""
     try:
         chunks = _decode_all(document)
-    except msgspec.MsgspecError:
+    except _UNREADABLE:
         chunks = []
     if len(chunks) == len(data):
         return chunks
@@ -134,9 +140,9 @@ def _decode(document: bytes, data: list[bytes], answer: Answer) -> list[_Chunk]:
     for payload in data:
         try:
             chunks.append(_decode_one(payload))
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except _UNREADABLE as error:
             chunks.append(_Chunk())
-            answer.malformed = answer.malformed or f"{error}: {payload[:200].decode(errors='replace')}"
+            answer.malformed = answer.malformed or f"an event of {len(payload)} bytes cannot be read: {error}"
     return chunks
 
 

@@ -1,7 +1,7 @@
 """The one clock. Everything is monotonic nanoseconds; the kernel's wall-clock stamps are converted to it.
 
-Kernel receive stamps (SO_TIMESTAMPNS) are CLOCK_REALTIME, which NTP slews and people set. The offset between both
-clocks is therefore sampled again about once a second, and a jump between two samples is counted as a step.
+Kernel receive stamps (SO_TIMESTAMPNS) are CLOCK_REALTIME, which can be set; NTP slews both clocks alike. The offset
+between them is therefore sampled again about once a second, and a jump between two samples is counted as a step.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 now_ns = time.monotonic_ns
 
-#: NTP slews by at most 500 ppm (adjtimex(2)); more than this between two samples a second apart is a step.
+#: A sample is good to some microseconds even on a busy machine; more than this between two of them is a step.
 STEP_LIMIT_NS = 2_000_000
 
 

@@ -48,7 +48,7 @@ class Surroundings(NamedTuple):
 
 
 class Connection:
-    """Serves one exchange at a time. ``on_idle(connection)`` is called when it has ended, well or not."""
+    """Serves one exchange at a time. ``on_end(connection, exchange)`` is called when that has ended, well or not."""
 
     __slots__ = (
         "_clock",
@@ -147,7 +147,9 @@ class Connection:
             self._ended()
             return
         clock = self._clock
-        full = len(data) == READ_BYTES
+        if len(data) == READ_BYTES and clock is not None:
+            # The inbox tells of new bytes once, and there may be more than fit into one read.
+            self._loop.call_soon(self._read_on, now_ns)
         stamp = now_ns if clock is None else ancillary[0][2] if ancillary else clock.timespec(now_ns)
         if self._tls is not None:
             data = self._decrypt(data)
@@ -160,15 +162,18 @@ class Connection:
         try:
             exchange.feed(data, stamp, now_ns)
         except httptools.HttpParserError as error:
-            shown = data[:200].decode(errors="replace")
-            exchange.failure = Failure(Outcome.MALFORMED, f"not an HTTP/1.1 answer: {error}: {shown}")
+            # A foreign protocol shows in its first bytes; what comes after a head is a part of the answer, and private.
+            shown = f": {data[:60].decode(errors='replace')}" if exchange.status is None else ""
+            exchange.failure = Failure(Outcome.MALFORMED, f"not an HTTP/1.1 answer: {error}{shown}")
             self.close()
             self._finish(exchange, now_ns)
             return
         if exchange.complete:
             self._finish(exchange, now_ns)
-        elif full:
-            self._readable(now_ns)  # the inbox tells of new bytes once, and there may be more than fit into one read
+
+    def _read_on(self, now_ns: int) -> None:
+        if self.is_open:
+            self._readable(now_ns)
 
     def _decrypt(self, data: bytes) -> bytes:
         """Plain bytes, or nothing when there are none yet."""
@@ -252,11 +257,10 @@ class _Tls:
 async def connect(surroundings: Surroundings, address: Address, timeout_s: float) -> Connection | Failure:
     """A connection that is ready to send, or the reason why there is none."""
     loop = surroundings.loop
-    sock = socket.socket(address.family, socket.SOCK_STREAM)
-    sock.setblocking(False)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if surroundings.clock is not None:
-        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+    try:
+        sock = _socket(address.family, stamped=surroundings.clock is not None)
+    except OSError as error:  # no file descriptor is left, for one
+        return _connect_failure(error, timeout_s)
     try:
         async with asyncio.timeout(timeout_s):
             await loop.sock_connect(sock, address.sockaddr)
@@ -270,6 +274,15 @@ async def connect(surroundings: Surroundings, address: Address, timeout_s: float
         sock.close()
         raise
     return Connection(surroundings, sock, tls)
+
+
+def _socket(family: int, *, stamped: bool) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if stamped:
+        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+    return sock
 
 
 def _connect_failure(error: OSError, timeout_s: float) -> Failure:

@@ -20,6 +20,7 @@ from inferometer.client.exchange import Exchange, Failure, Observer
 from inferometer.client.inbox import Inbox
 from inferometer.client.supply import Supply
 from inferometer.config.models import Timeouts
+from inferometer.errors import UserError
 from inferometer.records.record import Outcome, Record
 from inferometer.schedule.pacer import Due, Pacer
 
@@ -35,6 +36,10 @@ BATCH_ROWS = 64
 BATCH_ROWS_AT_MOST = 512
 BATCH_AGE_NS = 800_000_000
 TICK_S = 0.1
+#: Above the backlog, this many are decoded in a row.
+BACKLOG_AT_ONCE = 16
+#: A closed loop whose connection was refused waits this long, instead of hammering a server that is down.
+REFUSED_PAUSE_S = 0.1
 
 
 class Wiring(NamedTuple):
@@ -86,10 +91,10 @@ class Engine:
         """Open connections until ``wanted`` are idle. The first failure ends it and is returned."""
         self._idle = [connection for connection in self._idle if connection.usable()]
         while (missing := min(64, wanted - len(self._idle))) > 0:
-            for made in await asyncio.gather(*(self._connect() for _ in range(missing))):
-                if isinstance(made, Failure):
-                    return made
-                self._idle.append(made)
+            made = await asyncio.gather(*(self._connect() for _ in range(missing)))
+            self._idle += [one for one in made if isinstance(one, Connection)]
+            if (failure := next((one for one in made if isinstance(one, Failure)), None)) is not None:
+                return failure
         return None
 
     async def play(self, shape: Shape) -> Tally:
@@ -104,6 +109,7 @@ class Engine:
         self._lags_ns: list[int] = []
         self._over = self._loop.create_future()
         self._tidying = False
+        self._broken = ""
         self._pacer = Pacer(self._loop, shape.schedule, shape.start_ns, self._pump)
         self._inbox.limit_ns = self._pacer.spare_ns
         ticker = self._loop.create_task(self._tick())
@@ -113,6 +119,8 @@ class Engine:
         ticker.cancel()
         self._pacer.stop()
         self._flush()
+        if self._broken:
+            raise UserError(self._broken, 3)
         return Tally(shape.start_ns, ended_ns, self._sent, self._cap_hits, self._lags_ns)
 
     def clock_steps(self) -> int:
@@ -156,6 +164,9 @@ class Engine:
                 self._held[exchange] = connection
                 connection.send(exchange)
                 return
+        self._send_on_new(exchange)
+
+    def _send_on_new(self, exchange: Exchange) -> None:
         task = self._loop.create_task(self._connect_and_send(exchange))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -184,10 +195,10 @@ class Engine:
             self._idle.append(connection)
         if exchange not in self._inflight:
             return
-        if _died_in_the_pool(connection, exchange):
+        if _died_in_the_pool(exchange):
             exchange.failure = None
             exchange.reset()
-            self._send(exchange)
+            self._send_on_new(exchange)  # the others of the pool may be as dead
             return
         self._conclude(exchange)
 
@@ -205,9 +216,18 @@ class Engine:
     def _conclude(self, exchange: Exchange) -> None:
         self._inflight.discard(exchange)
         self._ended.append(exchange)
-        self._free += 1
-        self._pump(was_full=self._free == 1)
+        if self._shape.closed and exchange.failure is not None and exchange.sent_ns is None:
+            self._loop.call_later(REFUSED_PAUSE_S, self._release, self._over)
+        else:
+            self._release(self._over)
         self._settle()
+
+    def _release(self, stage: asyncio.Future[None]) -> None:
+        """Give a slot back, if its stage is still played."""
+        if stage is self._over and not stage.done():
+            self._free += 1
+            self._pump(was_full=self._free == 1)
+            self._settle()
 
     def _settle(self) -> None:
         """Plan the decoding of what has ended, or end the stage if nothing is left to do."""
@@ -226,8 +246,9 @@ class Engine:
             self._loop.call_later(0.001, self._tidy)
             return
         self._tidying = False
-        self._keep(self._ended.popleft())
-        self._shape.supply.top_up()
+        for _ in range(1 + len(self._ended) // BACKLOG * BACKLOG_AT_ONCE):
+            self._keep(self._ended.popleft())
+            self._shape.supply.top_up()
         rows = len(self._rows)
         if rows >= BATCH_ROWS_AT_MOST or (rows >= BATCH_ROWS and spare_ns > cost_ns + FLUSH_NS):
             self._flush()
@@ -242,7 +263,11 @@ class Engine:
         self._rows.append(record)
 
     def _flush(self) -> None:
-        self._wiring.append(self._rows)
+        try:
+            self._wiring.append(self._rows)
+        except OSError as error:
+            self._broken = f"cannot write what was measured: {error}"
+            return
         self._rows = []
 
     # --- once in a while -----------------------------------------------------------------------------------------
@@ -272,23 +297,24 @@ class Engine:
         counters = self._wiring.counters
         if counters.stopping or now_ns() >= self._shape.deadline_ns:
             self._pacer.stop()
-        if counters.aborting:
+        if counters.aborting or self._broken:
+            self._pacer.stop()
             for exchange in tuple(self._inflight):
                 self._fail(exchange, Failure(Outcome.CLIENT_ABORTED, "interrupted"))
         self._settle()
 
 
-def _died_in_the_pool(connection: Connection, exchange: Exchange) -> bool:
-    """A kept-alive connection that dies before the first byte of an answer was closed while idle: send again, once."""
+def _died_in_the_pool(exchange: Exchange) -> bool:
+    """A waiting connection that dies before the first byte of an answer was closed while idle: send again, once."""
     reset = exchange.failure is not None and exchange.failure.outcome is Outcome.CONNECTION_RESET
-    return reset and exchange.last_read_ns is None and exchange.attempts == 1 and connection.served > 1
+    return reset and exchange.last_read_ns is None and exchange.attempts == 1 and exchange.connected_ns is None
 
 
 def _overdue(exchange: Exchange, now: int, timeouts: Timeouts) -> Failure | None:
     sent_ns = exchange.sent_ns
     if sent_ns is None:
         return None
-    last_ns = exchange.last_read_ns
+    last_ns = exchange.last_read_ns if exchange.answering else None
     waits: tuple[tuple[float, float, Outcome, str], ...] = (
         (now - sent_ns, timeouts.total_s, Outcome.TIMEOUT_TOTAL, "no end"),
         (

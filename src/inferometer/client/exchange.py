@@ -49,6 +49,13 @@ class Observer(NamedTuple):
     epoch_ns: int
     clock: Clock
     stamps_ns: Callable[[list[Any]], Stamps]
+    secrets: tuple[str, ...] = ()
+
+    def masked(self, text: str) -> str:
+        """The text without our secrets: a server may repeat the key that it refuses."""
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
+        return text
 
 
 class Exchange:
@@ -137,6 +144,11 @@ class Exchange:
             self.complete = True
 
     @property
+    def answering(self) -> bool:
+        """Has a part of the body arrived? A head alone is no answer yet."""
+        return bool(self._chunks)
+
+    @property
     def last_read_ns(self) -> int | None:
         """When the newest bytes arrived, if any did."""
         return self._nows[-1] if self._nows else None
@@ -169,7 +181,7 @@ class Exchange:
             event_tokens=tokens,
             status=self.status,
             outcome=failure.outcome if failure else Outcome.OK,
-            detail=failure.detail if failure else None,
+            detail=observer.masked(failure.detail) if failure else None,
             attempts=self.attempts,
             finish_reason=answer.finish_reason,
             asked_prompt_tokens=job.asked_prompt_tokens,
@@ -207,13 +219,14 @@ class Exchange:
                 Outcome.HTTP_429 if self.status == 429 else kind, f"HTTP {self.status}: {_error_text(body, text)}"
             )
         if self.content_type.startswith(b"text/html"):
-            return Failure(Outcome.NOT_STREAMING, f"the answer is a web page, not a stream of events: {text[:200]}")
+            return Failure(
+                Outcome.NOT_STREAMING, f"the answer is a web page of {len(body)} bytes, not a stream of events"
+            )
         error = _error_text(body, "")
         if error:
             return Failure(Outcome.STREAM_ERROR, error)
-        return Failure(
-            Outcome.NOT_STREAMING, f"the server answered with one document instead of a stream: {text[:200]}"
-        )
+        detail = f"the server answered with one document of {len(body)} bytes instead of a stream"
+        return Failure(Outcome.NOT_STREAMING, detail)
 
     def _token_times(self, events: sse.Events, answer: Answer, stamps: Stamps) -> tuple[Stamps, Counts | None, int]:
         """Arrival of every token event, its tokens where told, and how many reads carried more than one token event."""
@@ -240,8 +253,8 @@ def _judge_stream(answer: Answer, body: bytes, *, complete: bool) -> Failure | N
     if not answer.token_events and (answer.done or answer.finish_reason or not body):
         return Failure(Outcome.EMPTY, "the stream ended without a token" if body else "the body is empty")
     if not (answer.done or answer.finish_reason):
-        seen = body[:200].decode(errors="replace")
-        return Failure(Outcome.TRUNCATED, f"the stream ended without finish_reason or [DONE]; it began with: {seen}")
+        got = f"{len(answer.token_events)} token events in {len(body)} bytes"
+        return Failure(Outcome.TRUNCATED, f"the stream ended without finish_reason or [DONE] after {got}")
     return None
 
 
@@ -249,7 +262,7 @@ def _error_text(body: bytes, otherwise: str) -> str:
     """The message inside an error body, or ``otherwise`` if there is none."""
     try:
         document: Any = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return otherwise
     if isinstance(document, dict):
         for key in ("error", "detail", "message"):

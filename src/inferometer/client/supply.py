@@ -25,6 +25,7 @@ class Supply:
         self._write = write
         self._indices = indices
         self._ready: dict[int, Job] = {}
+        self._newest = -1
         self.late_builds = 0
         built_bytes = 0
         while built_bytes < BUDGET_BYTES and not (endless and len(self._ready) >= AHEAD):
@@ -39,6 +40,7 @@ class Supply:
 
     def take(self, index: int) -> Job:
         """The job with this index; each is handed out once."""
+        self._newest = max(self._newest, index)
         job = self._ready.pop(index, None)
         if job is None:
             self.late_builds += 1
@@ -50,7 +52,7 @@ class Supply:
         self._build_next()
 
     def _build_next(self) -> Job | None:
-        index = next(self._indices, None)
+        index = next((index for index in self._indices if index > self._newest), None)
         if index is None:
             return None
         job = self._ready[index] = self._write(index)
@@ -59,8 +61,8 @@ class Supply:
 
 def request_head(path: str, host: str, headers: dict[str, str]) -> bytes:
     """The request line and the headers that all requests share. Header values must not hold line breaks."""
-    lines = [f"POST {path} HTTP/1.1", f"host: {host}", "content-type: application/json", "accept: text/event-stream"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
+    ours = {"host": host, "content-type": "application/json", "accept": "text/event-stream"}
+    lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in (ours | headers).items())]
     return "".join(line + "\r\n" for line in lines).encode("latin-1")
 
 

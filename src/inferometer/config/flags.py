@@ -85,6 +85,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("timeout-first-token", "target.timeouts.first_token_s", float),
     Flag("timeout-between-tokens", "target.timeouts.between_tokens_s", float),
     Flag("timeout-total", "target.timeouts.total_s", float),
+    Flag("dataset-name", "scenario.workload.type", help="kind of workload: random"),
     Flag("random-input-len", "scenario.workload.input_tokens.mean", int, help="mean prompt tokens per request"),
     Flag("random-input-std", "scenario.workload.input_tokens.std_dev", float, help="their standard deviation"),
     Flag("random-input-min", "scenario.workload.input_tokens.min", int, help="fewest prompt tokens"),
@@ -107,7 +108,12 @@ LOAD_FLAGS = (
     ("max-concurrency", int, "+", "requests in flight; several values make a sweep; with a rate it is a cap"),
     ("request-rate", float, "+", "requests per second, or inf; several values make a sweep"),
     ("num-prompts", int, None, "requests of each stage (default: 20 times the concurrency, at most 320)"),
-    ("duration", float, None, "seconds during which new requests start, in each stage"),
+    (
+        "duration",
+        float,
+        None,
+        "seconds of arrivals (open loop) or during which requests start (closed loop), in each stage",
+    ),
     ("num-warmups", int, None, "warm-up requests before each stage, recorded and never counted"),
     ("burstiness", float, None, "shape of gamma gaps: 1 is Poisson, below 1 burstier, inf constant"),
     ("arrivals", str, None, "constant, poisson or gamma; follows from --burstiness if not given"),
@@ -151,6 +157,7 @@ def _add(parser: argparse.ArgumentParser, flag: Flag, field: FieldInfo) -> None:
         default=argparse.SUPPRESS,
         help=text,
         metavar=metavar,
+        action="extend" if flag.nargs == "+" else "store",
     )
 
 
@@ -180,14 +187,28 @@ def plan_from_flags(options: dict[str, Any], base: dict[str, Any]) -> Plan:
     endpoint = document["target"].get("endpoint") or ""
     if "api" not in document["target"] and endpoint.endswith("completions"):
         document["target"]["api"] = "openai-chat" if endpoint.endswith("chat/completions") else "openai-completions"
-    if "stages" not in document["scenario"] or any(name.replace("-", "_") in options for name, *_ in LOAD_FLAGS[:-1]):
-        document["scenario"]["stages"] = stages_from_flags(options)
+    document["scenario"]["stages"] = _stages(document["scenario"].get("stages"), options)
     # The same prompts again would be answered from the server's prefix cache: every run asks its own, unless told.
     document.setdefault("seed", secrets.randbelow(1_000_000))
     try:
         return Plan.model_validate(document)
     except ValidationError as error:
         raise UserError(_sentence(error)) from None
+
+
+def _stages(planned: list[dict[str, Any]] | None, options: dict[str, Any]) -> list[dict[str, Any]]:
+    """A concurrency or a rate makes new stages; the other flags of the load change those that there are."""
+    if ("arrivals" in options or "burstiness" in options) and not any(
+        map(math.isfinite, options.get("request_rate", []))
+    ):
+        raise UserError("--arrivals and --burstiness shape the gaps of an open loop: give a --request-rate too")
+    if planned is None or "max_concurrency" in options or "request_rate" in options:
+        return stages_from_flags(options)
+    ends = {"num_requests": options.get("num_prompts"), "duration_s": options.get("duration")}
+    changes = ends if any(end is not None for end in ends.values()) else {}
+    if "num_warmups" in options:
+        changes = changes | {"warmup_requests": options["num_warmups"]}
+    return [stage | changes for stage in planned]
 
 
 def stages_from_flags(options: dict[str, Any]) -> list[dict[str, Any]]:

@@ -78,7 +78,7 @@ class Target(Frozen):
 def is_secret(header: str) -> bool:
     """Does a header of this name carry a credential?"""
     name = header.lower()
-    return name in {"authorization", "proxy-authorization", "cookie"} or name.endswith(("key", "token", "secret"))
+    return any(word in name for word in ("auth", "cookie", "key", "token", "secret", "password"))
 
 
 class Lengths(Frozen):
@@ -135,7 +135,7 @@ class Stage(Frozen):
 
     load: Load
     num_requests: int | None = Field(None, ge=1, description="requests to send")
-    duration_s: float | None = Field(None, gt=0, description="seconds during which new requests start")
+    duration_s: float | None = Field(None, gt=0, description="seconds of arrivals, or during which requests start")
     warmup_requests: int = Field(0, ge=0, description="requests sent first, recorded as warm-up and never counted")
 
     @model_validator(mode="after")

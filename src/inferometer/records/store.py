@@ -6,6 +6,7 @@ whole batch, so a killed run loses at most the rows of its last second.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -117,12 +118,13 @@ def _batches(path: Path) -> list[pa.RecordBatch]:
     return batches
 
 
-def create(directory: Path) -> None:
-    """Make a new run directory. Raises ``UserError`` if it cannot be written or holds a run already."""
+def create(directory: Path) -> bool:
+    """Make a run directory; whether it is new. Raises ``UserError`` if it cannot be written or holds a run already."""
     if any((directory / name).exists() for name in (PLAN, CONTEXT, PARQUET)) or list(
         directory.glob("requests-*.arrow")
     ):
         raise UserError(f"{directory} holds a run already; nothing is overwritten: name another with --run-dir")
+    new = not directory.exists()
     try:
         directory.mkdir(parents=True, exist_ok=True)
         probe = directory / ".writable"
@@ -130,15 +132,19 @@ def create(directory: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise UserError(f"cannot write to {directory}: {error.strerror}; name another folder with --run-dir") from None
+    return new
 
 
-def discard_if_empty(directory: Path) -> None:
-    """Remove a run directory in which nothing was measured and nothing logged, so that failed starts leave no trace."""
-    for file in directory.glob("*"):
-        if file.stat().st_size:
-            return
-        file.unlink()
-    directory.rmdir()
+def discard(directory: Path, *, new: bool) -> None:
+    """Take back a run that never began: only what it made itself, and the directory only if it is ``new`` and empty."""
+    log = directory / "engine.log"
+    if (directory / CONTEXT).exists():
+        return
+    if log.exists() and not log.stat().st_size:
+        log.unlink()
+    if new:
+        with contextlib.suppress(OSError):
+            directory.rmdir()
 
 
 def write_json(path: Path, document: Any) -> None:

@@ -198,7 +198,7 @@ class Crew:
             for worker in readable:
                 reply = worker.reply()
                 if isinstance(reply, Broken):
-                    raise UserError(reply.sentence)
+                    raise UserError(reply.sentence, 3)
                 if reply is not None:
                     replies.append(reply)
                 if reply is not None or not worker.alive:

@@ -76,9 +76,7 @@ def _with_ids(target: Target, info: probe.ModelInfo) -> PromptSpec:
     told = target.vocab_size or info.n_vocab
     end = told or DEFAULT_VOCABULARY
     first = min(FIRST_ID, end // 2)
-    source = (
-        "given" if target.vocab_size else "told by the server" if info.n_vocab else "assumed, as nobody tells it"
-    )
+    source = "given" if target.vocab_size else "told by the server" if info.n_vocab else "assumed, as nobody tells it"
     return PromptSpec(
         kind="token_ids", first_id=first, end_id=end, note=f"token ids {first} to {end - 1}; vocabulary size {source}"
     )

@@ -9,6 +9,7 @@ import asyncio
 import gc
 import math
 import os
+import resource
 import signal
 import ssl
 import sys
@@ -27,7 +28,7 @@ from inferometer.client.counters import ABORT, Board, Counters
 from inferometer.client.engine import Engine, Shape, Tally, Wiring
 from inferometer.client.exchange import Job, Observer
 from inferometer.client.supply import Supply, job_writer, request_head
-from inferometer.config.models import Phase, Plan, Target
+from inferometer.config.models import OpenLoop, Phase, Plan, Target
 from inferometer.errors import UserError
 from inferometer.records.record import Clock, WorkerStage
 from inferometer.records.store import Writer
@@ -39,6 +40,8 @@ from inferometer.workload.tokens import composer
 
 #: Connections opened before the clock of a load that has no cap.
 OPEN_LOOP_CONNECTIONS = 64
+#: No stage opens more than this many in advance.
+MOST_CONNECTIONS = 8192
 
 
 class Post(NamedTuple):
@@ -61,15 +64,19 @@ class Prepared(NamedTuple):
 
 
 class Costs(NamedTuple):
-    """Processor time of this process, and what the host took from the machine meanwhile; ns."""
+    """What a stage cost: time of this process, time that the host took meanwhile, jumps of the wall clock."""
 
     cpu_ns: int
     steal_ns: int | None
+    clock_steps: int
 
 
 def main() -> None:
     """Obey until stdin ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to interpret
+    for which in (signal.SIGINT, signal.SIGTERM):  # they reach the whole group; the parent interprets them
+        signal.signal(which, signal.SIG_IGN)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # every stream is an open file
     line = sys.stdin.buffer.readline()
     if not line:
         return  # the parent found something wrong before it had a task
@@ -87,7 +94,8 @@ def _obey(setup: Setup) -> None:
     writer = Writer(Path(setup.directory), setup.worker)
     engine = Engine(loop, _wiring(setup, plan, board, writer))
     url = urlsplit(ask.url(plan.target, plan.target.endpoint or APIS[plan.target.api].path))
-    head = request_head(url.path, url.netloc.rpartition("@")[2], ask.headers(plan.target))
+    path = f"{url.path}?{url.query}" if url.query else url.path
+    head = request_head(path, url.netloc.rpartition("@")[2], ask.headers(plan.target))
     post = Post(setup, plan, board, loop, engine, job_writer(plan, composer(setup.prompts), head))
     prepared: Prepared | None = None
     for line in sys.stdin.buffer:
@@ -107,7 +115,9 @@ def _prepare(post: Post, order: Prepare) -> tuple[Prepared, str | None]:
     part = share(stage, order.phase, seed, post.setup.worker, post.setup.workers)
     numbers = (number for number, _ in part.schedule())
     supply = Supply(lambda number: post.write(order.stage, order.phase, number), numbers, endless=part.endless)
-    wanted = min(part.slots, len(supply), OPEN_LOOP_CONNECTIONS if math.isinf(part.slots) else math.inf)
+    at_once = isinstance(stage.load, OpenLoop) and math.isinf(stage.load.rate)
+    limit = OPEN_LOOP_CONNECTIONS if math.isinf(part.slots) and not at_once else MOST_CONNECTIONS
+    wanted = min(part.slots, len(supply), limit)
     failure = post.loop.run_until_complete(post.engine.open_connections(int(wanted)))
     return Prepared(order, part, supply), f"{failure.outcome}: {failure.detail}" if failure else None
 
@@ -119,13 +129,13 @@ def _play(post: Post, prepared: Prepared, start_ns: int) -> WorkerStage:
     gc.collect()
     gc.freeze()
     gc.disable()
-    steal, cpu = steal_ns(), time.process_time_ns()
+    steal, cpu, steps = steal_ns(), time.process_time_ns(), post.engine.clock_steps()
     tally = post.loop.run_until_complete(_while_parent_lives(post.engine.play(shape), post.board))
     cpu = time.process_time_ns() - cpu
     stolen = None if steal is None else (steal_ns() or 0) - steal
     gc.enable()
     gc.unfreeze()
-    return _report(post, prepared, tally, Costs(cpu, stolen))
+    return _report(post, prepared, tally, Costs(cpu, stolen, post.engine.clock_steps() - steps))
 
 
 def _report(post: Post, prepared: Prepared, tally: Tally, costs: Costs) -> WorkerStage:
@@ -143,7 +153,7 @@ def _report(post: Post, prepared: Prepared, tally: Tally, costs: Costs) -> Worke
         loop_lag_p50_ns=p50,
         loop_lag_p99_ns=p99,
         loop_lag_max_ns=most,
-        clock_steps=post.engine.clock_steps(),
+        clock_steps=costs.clock_steps,
         steal_ns=costs.steal_ns,
     )
 
@@ -176,6 +186,7 @@ def _wiring(setup: Setup, plan: Plan, board: Board, writer: Writer) -> Wiring:
         epoch_ns=setup.epoch_ns,
         clock=Clock.KERNEL if kernel else Clock.USERLAND,
         stamps_ns=clock.to_monotonic if clock else lambda stamps: np.array(stamps, np.int64),
+        secrets=ask.secrets(plan.target),
     )
     return Wiring(
         address=_address(plan.target),

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from inferometer.client.apis import message_of
-from inferometer.config.models import Target
+from inferometer.config.models import Target, is_secret
 from inferometer.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 MAX_ANSWER_BYTES = 32 << 20
 
 MAX_QUOTE = 300
+#: A shorter value is no secret, and masking it would spoil every message.
+MIN_SECRET = 4
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 _PASSWORD = re.compile(r"^([a-z][a-z0-9+.-]*://)?.*@", re.IGNORECASE | re.DOTALL)
@@ -106,6 +108,12 @@ def headers(target: Target) -> dict[str, str]:
             )
         chosen[name.lower()] = value
     return chosen
+
+
+def secrets(target: Target) -> tuple[str, ...]:
+    """The values that must not be shown: the key, and every header that holds a credential."""
+    values = [value.removeprefix("Bearer ") for name, value in headers(target).items() if is_secret(name)]
+    return tuple(value for value in values if len(value) >= MIN_SECRET)
 
 
 def _from_environment(name: str, value: str) -> str:
