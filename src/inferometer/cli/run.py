@@ -18,6 +18,7 @@ from inferometer.errors import UserError
 
 if TYPE_CHECKING:
     from inferometer.engine.launch import Address
+    from inferometer.runner.local import Outcome
 
 EPILOG = """Without --base-url, --target or -c the run practises on the embedded simulator.
 Exit codes: 0 done; 2 usage or no server; 3 requests failed; 4 not VALID under --strict; 130 interrupted."""
@@ -54,11 +55,11 @@ def run(options: argparse.Namespace) -> int:
     _say_practice(plan, options)
     try:
         with _engine(plan, directory) as address:
-            interrupted = _play(_at(plan, address), directory)
+            outcome = _play(_at(plan, address), directory)
     except (UserError, KeyboardInterrupt):
         store.discard(directory, new=new)
         raise
-    return _report(directory, options, interrupted=interrupted)
+    return _report(directory, options, outcome)
 
 
 def _plan(options: argparse.Namespace) -> Plan:
@@ -127,8 +128,8 @@ def _at(plan: Plan, address: Address | None) -> Plan:
     return plan.model_copy(update={"target": target})
 
 
-def _play(plan: Plan, directory: Path) -> bool:
-    """Prepare and play; every problem on the way is said. Returns whether the run was interrupted."""
+def _play(plan: Plan, directory: Path) -> Outcome:
+    """Prepare and play; every problem on the way is said."""
     from inferometer.cli.display import display
     from inferometer.runner.conduct import conduct
 
@@ -136,10 +137,10 @@ def _play(plan: Plan, directory: Path) -> bool:
         outcome = conduct(plan, directory, watch, _note)
     for problem in outcome.problems:
         _note(f"note: {problem}")
-    return outcome.interrupted
+    return outcome
 
 
-def _report(directory: Path, options: argparse.Namespace, *, interrupted: bool) -> int:
+def _report(directory: Path, options: argparse.Namespace, outcome: Outcome) -> int:
     from inferometer.analysis.load import summary_of
     from inferometer.cli.terminal import wants_colour
     from inferometer.records import store
@@ -150,7 +151,9 @@ def _report(directory: Path, options: argparse.Namespace, *, interrupted: bool) 
         store.write_json(path, summary)
     print(render(summary, colour=wants_colour(sys.stdout)))
     _note(f"run directory: {directory}")
-    return 130 if interrupted else _exit_code(summary, strict=options.strict)
+    if outcome.interrupted:
+        return 130
+    return 3 if outcome.died else _exit_code(summary, strict=options.strict)
 
 
 def _exit_code(summary: dict[str, Any], *, strict: bool) -> int:

@@ -59,6 +59,7 @@ class Outcome(NamedTuple):
 
     workers: list[WorkerStage]
     interrupted: bool
+    died: bool
     problems: list[str]
 
 
@@ -162,7 +163,7 @@ class Crew:
                     reports += done
                     after(reports)
         board_file.unlink()
-        return Outcome(reports, self._interrupts > 0, self.problems)
+        return Outcome(reports, self._interrupts > 0, not all(worker.alive for worker in self._workers), self.problems)
 
     def _part(self, plan: Plan, number: int, stage: Stage, phase: Phase, watch: Watch) -> list[WorkerStage]:
         assert self._board is not None  # noqa: S101
