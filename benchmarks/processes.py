@@ -18,7 +18,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 BUILD = HERE / "build"
-PROGRAMS = ("truth_server", "receiver")
+PROGRAMS = ("truth_server", "receiver", "awake")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -105,6 +105,29 @@ def serving(cpus: Cpus, ttft_ms: float = 50.0, gap_ms: float = 10.0) -> Iterator
         finally:
             process.kill()
             process.communicate()
+
+
+@contextmanager
+def awake(cpus: Cpus) -> Iterator[None]:
+    """Keep the client's CPU from going idle, by a loop that runs only when nothing else wants to.
+
+    A virtual CPU that halts is lent to other guests, who leave its caches cold: a client that sleeps well would pay for
+    its neighbours at every wake-up, and a client that never comes to rest would not.
+    """
+    loop = subprocess.Popen(
+        [BUILD / "awake"],
+        preexec_fn=lambda: _yield_to_everybody(cpus.client),  # noqa: PLW1509 (one thread here)
+    )
+    try:
+        yield
+    finally:
+        loop.kill()
+        loop.wait()
+
+
+def _yield_to_everybody(cpu: int) -> None:
+    os.sched_setaffinity(0, {cpu})
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def stop(server: Server) -> dict[str, float]:

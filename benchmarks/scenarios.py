@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ import readings
 from clients import Tools, Work
 from inferometer.config.models import Phase
 from inferometer.records.record import Clock, Outcome, Record
-from processes import Cpus, Finished, run_client, serving, stop
+from processes import Cpus, Finished, awake, run_client, serving, stop
 
 
 @dataclass(frozen=True)
@@ -90,24 +90,33 @@ def _demand_tokens(who: str, tokens: float, expected: int) -> None:
 def cost(setting: Setting) -> Result:
     """(a) Client CPU per streamed token, 256 streams x 5 ms; ratios are taken within a repeat, then their median."""
     names = _with_peer(setting, "C receiver", "inferometer", "aiohttp client")
-    # These costs move by a third from one run to the next on a shared machine: more repeats than elsewhere.
-    repeats = [{name: _us_per_token(setting, name) for name in names} for _ in range(2 * setting.repeats - 1)]
-
-    def ratio(name: str, column: int, of: str = "inferometer") -> float:
-        return median(repeat[of][column] / repeat[name][column] for repeat in repeats)
-
-    rows: list[tuple[object, ...]] = []
-    for name in names:
-        all_us, stream_us, late_us = (median(repeat[name][column] for repeat in repeats) for column in range(3))
-        relative = (f"{ratio('C receiver', column, name):.2f}" for column in (0, 1))
-        rows.append((name, f"{all_us:.2f}", f"{stream_us:.2f}", *relative, f"{late_us:.0f}"))
-    to_c, to_aiohttp = ratio("C receiver", 0), ratio("aiohttp client", 0)
+    with awake(setting.cpus):
+        kept = [{name: _us_per_token(setting, name) for name in names} for _ in range(2 * setting.repeats - 1)]
+    idling = [{name: _us_per_token(setting, name) for name in names} for _ in range(setting.repeats)]
+    rows = [row for label, repeats in (("awake", kept), ("idling", idling)) for row in _cost_rows(label, repeats)]
+    to_c, to_aiohttp = (_ratio(kept, "inferometer", of) for of in ("C receiver", "aiohttp client"))
     checks = [
         Check(f"everything included: {to_c:.2f} x the C receiver, at most 3", to_c <= 3),
         Check(f"everything included: {to_aiohttp:.2f} x the aiohttp client, at most 0.5", to_aiohttp <= 0.5),
     ]
-    header = ("client", "us/token", "streaming only", "x C", "streaming x C", "server late p50 us")
+    if setting.tools.peer:
+        to_peer = _ratio(kept, "inferometer", "vllm-rs")
+        checks.append(Check(f"everything included: {to_peer:.2f} x vllm-rs, at most 1", to_peer <= 1))
+    header = ("CPU", "client", "us/token", "streaming only", "x C", "streaming x C", "x aiohttp", "server late p50 us")
     return Result(header, rows, checks)
+
+
+def _cost_rows(label: str, repeats: list[dict[str, tuple[float, float, float]]]) -> Iterator[tuple[object, ...]]:
+    for name in repeats[0]:
+        all_us, stream_us, late_us = (median(repeat[name][column] for repeat in repeats) for column in range(3))
+        relative = (_ratio(repeats, name, "C receiver", column) for column in (0, 1))
+        to_aiohttp = _ratio(repeats, name, "aiohttp client")
+        figures = (all_us, stream_us, *relative, to_aiohttp)
+        yield (label, name, *(f"{figure:.2f}" for figure in figures), f"{late_us:.0f}")
+
+
+def _ratio(repeats: list[dict[str, tuple[float, float, float]]], name: str, to: str, column: int = 0) -> float:
+    return median(repeat[name][column] / repeat[to][column] for repeat in repeats)
 
 
 # ---- b, c: is it true what is reported ----
