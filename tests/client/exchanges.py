@@ -17,7 +17,9 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
 CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n"
 UNTIL_CLOSE = HEAD + b"\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
-JOB = Job(stage=1, number=3, phase=Phase.MEASURED, payload=b"POST", asked_prompt_tokens=7, asked_output_tokens=5)
+JOB = Job(
+    stage=1, number=3, phase=Phase.MEASURED, payload=b"POST", asked_prompt_tokens=7, asked_output_tokens=5, model="m"
+)
 #: How long after its stamp every read is taken, ns.
 READ_LAG_NS = 250
 
@@ -29,7 +31,7 @@ def chunk(piece: bytes) -> bytes:
 
 def observer(api: str = "openai-chat", epoch_ns: int = 0) -> Observer:
     """Stamps are monotonic ns already."""
-    return Observer(APIS[api], "m", 2, epoch_ns, Clock.USERLAND, lambda stamps: np.array(stamps, np.int64))
+    return Observer(APIS[api], 2, epoch_ns, Clock.USERLAND, lambda stamps: np.array(stamps, np.int64))
 
 
 def play(
@@ -37,7 +39,7 @@ def play(
 ) -> Record:
     """The record of one exchange that reads (stamp in ns, bytes); ``closed``: then the server closes the connection."""
     exchange = Exchange(JOB, epoch_ns)
-    exchange.sent_ns, exchange.attempts = epoch_ns, 1
+    exchange.written(epoch_ns)
     for at_ns, data in reads:
         exchange.feed(data, at_ns, at_ns + READ_LAG_NS)
         exchange.ended_ns = at_ns

@@ -20,7 +20,7 @@ from inferometer.client.counters import Board, Counters
 from inferometer.client.engine import Engine, Shape, Tally, Wiring
 from inferometer.client.exchange import Failure, Job, Observer
 from inferometer.client.supply import Supply, request_head
-from inferometer.config.models import Phase, Timeouts
+from inferometer.config.models import Phase, Retries, Timeouts
 from inferometer.records.record import Clock, Record
 
 
@@ -31,6 +31,7 @@ class Stage(NamedTuple):
     slots: float = 1
     closed: bool = True
     timeouts: Timeouts = Timeouts()
+    retries: Retries = Retries()
     kernel: bool = True
     opened: int = 0
     tls: ssl.SSLContext | None = None
@@ -83,17 +84,23 @@ def _wiring(port: int, stage: Stage, board: Board, records: list[Record]) -> Wir
     clock = RealtimeOffset() if stage.kernel else None
     observer = Observer(
         api=APIS["openai-chat"],
-        model="m",
         worker=0,
         epoch_ns=0,
         clock=Clock.KERNEL if clock else Clock.USERLAND,
         stamps_ns=clock.to_monotonic if clock else lambda stamps: np.array(stamps, np.int64),
     )
     return Wiring(
-        resolve("127.0.0.1", port, stage.tls), stage.timeouts, clock, observer, Counters(board, 0), records.extend
+        address=resolve("127.0.0.1", port, stage.tls),
+        timeouts=stage.timeouts,
+        clock=clock,
+        observer=observer,
+        counters=Counters(board, 0),
+        retries=stage.retries,
+        seed=0,
+        append=records.extend,
     )
 
 
 def _job(index: int, body: bytes) -> Job:
     head = request_head(f"/{index}", "localhost", {}) + b"content-length: %d\r\n\r\n" % len(body)
-    return Job(0, index, Phase.MEASURED, head + body, 7, 5)
+    return Job(0, index, Phase.MEASURED, head + body, 7, 5, "m")

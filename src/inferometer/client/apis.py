@@ -122,7 +122,7 @@ def _read_openai(data: list[bytes], names: list[bytes] | None) -> Answer:
     answer.finish_reason = next((reason for reason in reasons if reason is not None), None)
     answer.model = next((chunk.model for chunk in chunks if chunk.model), None)
     _read_usage(chunks, answer)
-    if names or any([chunk.error or chunk.detail or chunk.message or chunk.object == "error" for chunk in chunks]):
+    if names or any(chunk.error or chunk.detail or chunk.message or chunk.object == "error" for chunk in chunks):
         problems = (_problem(chunk, name) for chunk, name in zip(chunks, names or repeat(b""), strict=False))
         answer.error = next(filter(None, problems), None)
     return answer

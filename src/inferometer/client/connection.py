@@ -88,11 +88,10 @@ class Connection:
     def send(self, exchange: Exchange) -> None:
         """Write the request of ``exchange``; its answer will be fed to it."""
         self.exchange = exchange
-        exchange.attempts += 1
         payload = exchange.job.payload
         if self._tls is not None:
             payload = self._tls.encrypt(payload)
-        exchange.sent_ns = now_ns()
+        exchange.written(now_ns())
         self._write(payload)
 
     def usable(self) -> bool:

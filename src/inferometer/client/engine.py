@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -18,8 +19,9 @@ from inferometer.client.connection import Address, Connection, Surroundings, con
 from inferometer.client.counters import Counters
 from inferometer.client.exchange import Exchange, Failure, Observer
 from inferometer.client.inbox import Inbox
+from inferometer.client.retry import wait_s
 from inferometer.client.supply import Supply
-from inferometer.config.models import Timeouts
+from inferometer.config.models import Retries, Timeouts
 from inferometer.errors import UserError
 from inferometer.records.record import Outcome, Record
 from inferometer.schedule.pacer import Due, Pacer
@@ -50,6 +52,8 @@ class Wiring(NamedTuple):
     clock: RealtimeOffset | None
     observer: Observer
     counters: Counters
+    retries: Retries
+    seed: int
     append: Callable[[list[Record]], None]
 
 
@@ -172,9 +176,10 @@ class Engine:
         task.add_done_callback(self._tasks.discard)
 
     async def _connect_and_send(self, exchange: Exchange) -> None:
+        began_ns = now_ns()
         made = await self._connect()
         if isinstance(made, Failure):
-            exchange.attempts += 1
+            exchange.tried(began_ns)
             self._fail(exchange, made)
         elif exchange not in self._inflight:
             self._idle.append(made)
@@ -196,7 +201,6 @@ class Engine:
         if exchange not in self._inflight:
             return
         if _died_in_the_pool(exchange):
-            exchange.failure = None
             exchange.reset()
             self._send_on_new(exchange)  # the others of the pool may be as dead
             return
@@ -206,6 +210,8 @@ class Engine:
         """End an exchange from our side."""
         if exchange not in self._inflight:
             return
+        if exchange.resting:
+            exchange.reset()
         exchange.failure = failure
         exchange.ended_ns = now_ns()
         if (connection := self._held.pop(exchange, None)) is not None:
@@ -214,6 +220,12 @@ class Engine:
         self._conclude(exchange)
 
     def _conclude(self, exchange: Exchange) -> None:
+        wiring = self._wiring
+        if wiring.retries.attempts > 1 and not exchange.resting and not wiring.counters.aborting:
+            rest_s = wait_s(wiring.retries, exchange, wiring.observer, wiring.seed, time.time())
+            if rest_s is not None:
+                self._rest(exchange, rest_s)
+                return
         self._inflight.discard(exchange)
         self._ended.append(exchange)
         if self._shape.closed and exchange.failure is not None and exchange.sent_ns is None:
@@ -221,6 +233,20 @@ class Engine:
         else:
             self._release(self._over)
         self._settle()
+
+    def _rest(self, exchange: Exchange, rest_s: float) -> None:
+        """Try again in a while. The request keeps its slot: whoever sent it is still waiting."""
+        failure = exchange.failure or exchange.judge(self._wiring.observer)
+        assert failure is not None  # noqa: S101
+        exchange.retried.append(failure.outcome)
+        exchange.resting = True
+        self._loop.call_later(rest_s, self._send_again, exchange)
+
+    def _send_again(self, exchange: Exchange) -> None:
+        if exchange in self._inflight:
+            exchange.resting = False
+            exchange.reset()
+            self._send(exchange)
 
     def _release(self, stage: asyncio.Future[None]) -> None:
         """Give a slot back, if its stage is still played."""
@@ -307,24 +333,26 @@ class Engine:
 def _died_in_the_pool(exchange: Exchange) -> bool:
     """A waiting connection that dies before the first byte of an answer was closed while idle: send again, once."""
     reset = exchange.failure is not None and exchange.failure.outcome is Outcome.CONNECTION_RESET
-    return reset and exchange.last_read_ns is None and exchange.attempts == 1 and exchange.connected_ns is None
+    first = exchange.attempts == len(exchange.retried) + 1
+    return reset and exchange.last_read_ns is None and first and exchange.connected_ns is None
 
 
 def _overdue(exchange: Exchange, now: int, timeouts: Timeouts) -> Failure | None:
-    sent_ns = exchange.sent_ns
-    if sent_ns is None:
+    """The limit that an exchange has passed. The total counts from its first send, the others from its last."""
+    sent_ns, first_ns = exchange.sent_ns, exchange.first_try_ns
+    if sent_ns is None or first_ns is None:
         return None
     last_ns = exchange.last_read_ns if exchange.answering else None
     waits: tuple[tuple[float, float, Outcome, str], ...] = (
-        (now - sent_ns, timeouts.total_s, Outcome.TIMEOUT_TOTAL, "no end"),
+        (now - first_ns, timeouts.total_s, Outcome.TIMEOUT_TOTAL, "no end"),
         (
-            now - sent_ns if last_ns is None else -math.inf,
+            now - sent_ns if last_ns is None and not exchange.resting else -math.inf,
             timeouts.first_token_s,
             Outcome.TIMEOUT_FIRST_TOKEN,
             "no answer",
         ),
         (
-            now - last_ns if last_ns else -math.inf,
+            now - last_ns if last_ns and not exchange.resting else -math.inf,
             timeouts.between_tokens_s,
             Outcome.TIMEOUT_BETWEEN_TOKENS,
             "nothing more",

@@ -31,6 +31,7 @@ class Job(NamedTuple):
     payload: bytes
     asked_prompt_tokens: int
     asked_output_tokens: int
+    model: str | None = None
 
 
 class Failure(NamedTuple):
@@ -44,12 +45,13 @@ class Observer(NamedTuple):
     """What the records of one worker have in common. ``stamps_ns`` turns the stamps of reads into monotonic ns."""
 
     api: Api
-    model: str | None
     worker: int
     epoch_ns: int
     clock: Clock
     stamps_ns: Callable[[list[Any]], Stamps]
     secrets: tuple[str, ...] = ()
+    check_model: bool = False
+    require_length: bool = False
 
     def masked(self, text: str) -> str:
         """The text without our secrets: a server may repeat the key that it refuses."""
@@ -58,11 +60,20 @@ class Observer(NamedTuple):
         return text
 
 
+class _Judged(NamedTuple):
+    """An answer as it was understood, and what is wrong with it."""
+
+    events: sse.Events
+    answer: Answer
+    failure: Failure | None
+
+
 class Exchange:
     """Collects what one connection reads for one job. The connection brings stamps; the engine reads ``complete``."""
 
     __slots__ = (
         "_chunks",
+        "_judged",
         "_nows",
         "_parser",
         "_read_pieces",
@@ -73,11 +84,15 @@ class Exchange:
         "content_type",
         "ended_ns",
         "failure",
+        "first_try_ns",
         "framed",
         "job",
         "keep_alive",
         "on_body",
         "received_bytes",
+        "resting",
+        "retried",
+        "retry_after",
         "scheduled_ns",
         "sent_ns",
         "status",
@@ -86,15 +101,19 @@ class Exchange:
     def __init__(self, job: Job, scheduled_ns: int) -> None:
         self.job = job
         self.scheduled_ns = scheduled_ns
+        self.first_try_ns: int | None = None
         self.sent_ns: int | None = None
         self.connected_ns: int | None = None
         self.ended_ns = 0
         self.attempts = 0
-        self.failure: Failure | None = None
+        self.retried: list[Outcome] = []
+        self.resting = False
         self.reset()
 
     def reset(self) -> None:
         """Forget what was read: the request is about to be sent (again)."""
+        self.failure: Failure | None = None
+        self._judged: _Judged | None = None
         self._chunks: list[bytes] = []
         self._stamps: list[Any] = []
         self._nows: list[int] = []
@@ -105,6 +124,7 @@ class Exchange:
         self.framed = False
         self.keep_alive = False
         self.content_type = b""
+        self.retry_after = b""
         self.status: int | None = None
         self.received_bytes = 0
 
@@ -116,6 +136,8 @@ class Exchange:
             self.content_type = value.lower()
         elif lower in {b"content-length", b"transfer-encoding"}:
             self.framed = True
+        elif lower == b"retry-after":
+            self.retry_after = value
 
     def on_headers_complete(self) -> None:
         """The status line and all headers have been read."""
@@ -126,6 +148,17 @@ class Exchange:
         if self.status is not None and self.status >= 200:  # 1xx answers announce the real one (RFC 9110, 15.2)
             self.complete = True
             self.keep_alive = self._parser.should_keep_alive()
+
+    def tried(self, at_ns: int) -> None:
+        """An attempt began: its request is about to be written, or its connection could not be opened."""
+        self.attempts += 1
+        if self.first_try_ns is None:
+            self.first_try_ns = at_ns
+
+    def written(self, at_ns: int) -> None:
+        """The request is about to be written."""
+        self.tried(at_ns)
+        self.sent_ns = at_ns
 
     def feed(self, data: bytes, stamp: Any, now_ns: int) -> None:
         """Take one read: its bytes, its stamp (in whatever form ``record`` can convert), and when we got to it.
@@ -153,14 +186,18 @@ class Exchange:
         """When the newest bytes arrived, if any did."""
         return self._nows[-1] if self._nows else None
 
+    def judge(self, observer: Observer) -> Failure | None:
+        """What is wrong with the answer, if anything. Decodes it; ``record`` does not do so again."""
+        self._judged = self._judged or self._judge(observer)
+        return self._judged.failure
+
     def record(self, observer: Observer) -> Record:
         """Decode everything and say what happened. All times become relative to the observer's epoch."""
         epoch_ns = observer.epoch_ns
         stamps = observer.stamps_ns(self._stamps)
         lags = np.array(self._nows, np.int64) - stamps
         self._parser = None  # it refers back to this object, and nobody collects cycles during a stage
-        body = b"".join(self._chunks)
-        events, answer, failure = self._judge(observer.api, body)
+        events, answer, failure = self._judged or self._judge(observer)
         event_ns, tokens, merged = self._token_times(events, answer, stamps)
         event_ns -= epoch_ns
         job = self.job
@@ -171,6 +208,7 @@ class Exchange:
             index=job.number,
             phase=job.phase,
             scheduled_ns=self.scheduled_ns - epoch_ns,
+            first_try_ns=_since(self.first_try_ns, epoch_ns),
             sent_ns=_since(self.sent_ns, epoch_ns),
             connected_ns=_since(self.connected_ns, epoch_ns),
             first_byte_ns=int(stamps[0]) - epoch_ns if len(stamps) else None,
@@ -183,6 +221,7 @@ class Exchange:
             outcome=failure.outcome if failure else Outcome.OK,
             detail=observer.masked(failure.detail) if failure else None,
             attempts=self.attempts,
+            retried=",".join(self.retried) or None,
             finish_reason=answer.finish_reason,
             asked_prompt_tokens=job.asked_prompt_tokens,
             asked_output_tokens=job.asked_output_tokens,
@@ -192,7 +231,7 @@ class Exchange:
             cached_tokens=answer.cached_tokens,
             prompt_tokens_source=Source.USAGE if answer.prompt_tokens is not None else None,
             output_tokens_source=source,
-            model=observer.model,
+            model=job.model,
             model_answered=answer.model,
             bytes_sent=len(job.payload),
             bytes_received=self.received_bytes,
@@ -202,13 +241,15 @@ class Exchange:
             read_lag_max_ns=max(0, int(lags.max())) if len(lags) else 0,
         )
 
-    def _judge(self, api: Api, body: bytes) -> tuple[sse.Events, Answer, Failure | None]:
+    def _judge(self, observer: Observer) -> _Judged:
+        body = b"".join(self._chunks)
         status_ok = self.status is not None and 200 <= self.status < 300
         if not status_ok or self.content_type.startswith((b"application/json", b"text/html")):
-            return sse.parse(b""), Answer(), self.failure or self._refusal(body, status_ok=status_ok)
+            return _Judged(sse.parse(b""), Answer(), self.failure or self._refusal(body, status_ok=status_ok))
         events = sse.parse(body)
-        answer = api.read(events.data, events.names)
-        return events, answer, self.failure or _judge_stream(answer, body, complete=self.complete)
+        answer = observer.api.read(events.data, events.names)
+        failure = self.failure or _judge_stream(answer, body, complete=self.complete)
+        return _Judged(events, answer, failure or _judge_promises(answer, self.job, observer))
 
     def _refusal(self, body: bytes, *, status_ok: bool) -> Failure:
         """A status that is not 2xx, or one document where a stream was asked for."""
@@ -255,6 +296,17 @@ def _judge_stream(answer: Answer, body: bytes, *, complete: bool) -> Failure | N
     if not (answer.done or answer.finish_reason):
         got = f"{len(answer.token_events)} token events in {len(body)} bytes"
         return Failure(Outcome.TRUNCATED, f"the stream ended without finish_reason or [DONE] after {got}")
+    return None
+
+
+def _judge_promises(answer: Answer, job: Job, observer: Observer) -> Failure | None:
+    """What is wrong with a good answer to somebody who asked for it to be checked."""
+    told, asked = answer.model, job.model
+    if observer.check_model and told is not None and asked is not None and told != asked:
+        return Failure(Outcome.WRONG_MODEL, f"{told!r} answered where {asked!r} was asked for")
+    got = answer.output_tokens
+    if observer.require_length and got is not None and got < job.asked_output_tokens:
+        return Failure(Outcome.SHORT_OUTPUT, f"{got} output tokens where {job.asked_output_tokens} were asked for")
     return None
 
 

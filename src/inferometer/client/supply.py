@@ -70,14 +70,18 @@ def job_writer(plan: Plan, compose: Compose, head: bytes) -> Callable[[int, Phas
     """A function (stage, phase, index) -> the bytes of that request. ``head`` is the start of every request."""
     encode = msgspec.json.encode
     write_body = APIS[plan.target.api].write
-    workload, model = plan.scenario.workload, plan.target.model or ""
+    workload = plan.scenario.workload
+    models = plan.target.models or (plan.target.model or "",)
     extra = ({"ignore_eos": True} if workload.ignore_eos else {}) | workload.extra_body
 
     def write(stage: int, phase: Phase, index: int) -> Job:
         ask = compose_ask(plan, compose, stage, phase, index)
+        model = models[index % len(models)]
         body = encode(write_body(model, ask.prompt, ask.output_tokens) | extra)
         prefix = "warmup-" if phase is Phase.WARMUP else ""
         tail = f"x-request-id: inferometer-{prefix}{stage}-{index}\r\ncontent-length: {len(body)}\r\n\r\n"
-        return Job(stage, index, phase, head + tail.encode() + body, ask.prompt_tokens, ask.output_tokens)
+        return Job(
+            stage, index, phase, head + tail.encode() + body, ask.prompt_tokens, ask.output_tokens, model or None
+        )
 
     return write

@@ -35,6 +35,44 @@ class Timeouts(Frozen):
     total_s: float = Field(3600.0, gt=0, description="seconds for a whole request")
 
 
+#: Every way in which a request can fail; ``records.record.Outcome`` says the same and ``ok``.
+FailureKind = Literal[
+    "connect_refused",
+    "connect_timeout",
+    "connect_failed",
+    "connection_reset",
+    "tls",
+    "http_4xx",
+    "http_429",
+    "http_5xx",
+    "timeout_first_token",
+    "timeout_between_tokens",
+    "timeout_total",
+    "stream_error",
+    "truncated",
+    "malformed",
+    "not_streaming",
+    "empty",
+    "wrong_model",
+    "short_output",
+    "client_aborted",
+]
+
+
+class Retries(Frozen):
+    """Whether failed requests are tried again. Off by default, because a retry hides a failure."""
+
+    attempts: int = Field(1, ge=1, le=1000, description="tries of a request, the first included; 1: no retries")
+    backoff_s: float = Field(0.5, ge=0, description="seconds before the second try; doubles with each further one")
+    backoff_max_s: float = Field(30.0, ge=0, description="longest wait between two tries, in seconds")
+    jitter: float = Field(0.5, ge=0, le=1, description="share of each wait that the seed takes away at random")
+    on: tuple[FailureKind, ...] = Field(
+        ("connect_refused", "connect_timeout", "connection_reset", "http_429", "http_5xx"),
+        description="kinds of failure that are tried again",
+    )
+    retry_after: bool = Field(True, description="wait as long as the server's Retry-After header says, if longer")
+
+
 class Target(Frozen):
     """The server to measure, and how to speak to it."""
 
@@ -45,12 +83,21 @@ class Target(Frozen):
     )
     endpoint: str | None = Field(None, description="path of the API, if not the usual one")
     model: str | None = Field(None, description="model name; the first of /v1/models if not given")
+    models: tuple[str, ...] = Field(
+        (), description="several models behind one address, asked in turn; each gets its own numbers"
+    )
+    check_model: bool = Field(False, description="an answer of another model than the one asked for is a failure")
     api_key_env: str = Field("OPENAI_API_KEY", description="environment variable that holds the key")
+    api_key_file: str | None = Field(None, description="file that holds the key; wins over the environment")
     headers: dict[str, str] = Field(
         default_factory=dict, description="more HTTP headers, NAME=VALUE; NAME=$VARIABLE takes it from the environment"
     )
     verify_tls: bool = Field(True, description="check the server's certificate")
+    ca_file: str | None = Field(None, description="file with the certificates of your own authority (PEM)")
+    client_cert: str | None = Field(None, description="file with this client's certificate, and its key if not apart")
+    client_key: str | None = Field(None, description="file with the key of the client's certificate")
     timeouts: Timeouts = Timeouts()
+    retries: Retries = Retries()
     tokenizer: str | None = Field(
         None, description="tokenizer.json, a folder with one, or a hub name; none: ids or calibrated text"
     )
@@ -107,6 +154,7 @@ class RandomWorkload(Frozen):
     input_tokens: Lengths = Field(Lengths(mean=256), description="prompt tokens per request")
     output_tokens: Lengths = Field(Lengths(mean=128), description="output tokens asked for per request")
     ignore_eos: bool = Field(False, description="ask the server to go on to the full output length")
+    require_length: bool = Field(False, description="an answer with fewer tokens than asked for is a failure")
     extra_body: dict[str, Any] = Field(default_factory=dict, description="JSON object merged into every request body")
 
 
@@ -158,6 +206,18 @@ class Slo(Frozen):
     limit_ms: float = Field(ge=0)
 
 
+class StopEarly(Frozen):
+    """Limits that end a stage, and the stages after it, before their time. A rule that is None does not exist."""
+
+    failed_share: float | None = Field(None, gt=0, le=1, description="share of failed requests that ends the run")
+    ttft_p95_ms: float | None = Field(None, gt=0, description="95th percentile of TTFT (ms) that ends the run")
+    e2el_p95_ms: float | None = Field(None, gt=0, description="95th percentile of E2EL (ms) that ends the run")
+    consecutive_failures: int | None = Field(None, ge=1, description="failures in a row that end the run")
+    after_requests: int = Field(
+        20, ge=1, description="requests that must have ended before shares and percentiles count"
+    )
+
+
 class Scenario(Frozen):
     """What is sent, and under which loads, one after the other."""
 
@@ -165,6 +225,7 @@ class Scenario(Frozen):
     workload: RandomWorkload = RandomWorkload()
     stages: tuple[Stage, ...] = Field(min_length=1)
     slos: tuple[Slo, ...] = ()
+    stop_early: StopEarly = StopEarly()
 
 
 class Engine(Frozen):
@@ -196,5 +257,8 @@ class Plan(Frozen):
     engine: Engine | None = None
     seed: int = Field(0, ge=0, description="seed of prompts, lengths and arrivals")
     workers: int = Field(1, ge=1, description="processes that send")
+    drain_s: float = Field(
+        30.0, ge=0, description="seconds that running requests get to end after an interrupt or a stop rule"
+    )
     stamps: Literal["auto", "kernel", "userland"] = Field("auto", description="who stamps the bytes received")
     report: ReportOptions = ReportOptions()

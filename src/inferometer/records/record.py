@@ -37,6 +37,8 @@ class Outcome(StrEnum):
     MALFORMED = "malformed"
     NOT_STREAMING = "not_streaming"
     EMPTY = "empty"
+    WRONG_MODEL = "wrong_model"
+    SHORT_OUTPUT = "short_output"
     CLIENT_ABORTED = "client_aborted"
 
 
@@ -60,13 +62,18 @@ Counts = npt.NDArray[np.int32]
 
 
 class Record(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """One request. ``event_ns[i]`` is the arrival of token event i; ``event_tokens[i]`` its tokens, where known."""
+    """One request. ``event_ns[i]`` is the arrival of token event i; ``event_tokens[i]`` its tokens, where known.
+
+    ``attempts`` counts every try. ``first_try_ns`` is when the first began; ``sent_ns`` is the send of the last, to
+    which all later times belong; ``retried`` names the failures in between, with commas.
+    """
 
     stage: int
     worker: int
     index: int
     phase: Phase
     scheduled_ns: int
+    first_try_ns: int | None = None
     sent_ns: int | None = None
     connected_ns: int | None = None
     first_byte_ns: int | None = None
@@ -79,6 +86,7 @@ class Record(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     outcome: Outcome
     detail: str | None = None
     attempts: int = 1
+    retried: str | None = None
     finish_reason: str | None = None
     asked_prompt_tokens: int | None = None
     asked_output_tokens: int | None = None
@@ -109,6 +117,7 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("turn", "int32"),
     ("phase", "string"),
     ("scheduled_ns", "int64"),
+    ("first_try_ns", "int64"),
     ("sent_ns", "int64"),
     ("connected_ns", "int64"),
     ("first_byte_ns", "int64"),
@@ -119,6 +128,7 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("outcome", "string"),
     ("detail", "string"),
     ("attempts", "int32"),
+    ("retried", "string"),
     ("finish_reason", "string"),
     ("asked_prompt_tokens", "int32"),
     ("asked_output_tokens", "int32"),
@@ -161,3 +171,10 @@ class WorkerStage(msgspec.Struct, frozen=True, kw_only=True):
     loop_lag_max_ns: int
     clock_steps: int
     steal_ns: int | None
+    run_wait_ns: int | None = None
+    time_slices: int | None = None
+    retransmits: int | None = None
+    zero_windows: int | None = None
+    connections_max: int = 0
+    files_limit: int | None = None
+    ports_used_share: float | None = None

@@ -181,12 +181,13 @@ def _wiring(setup: Setup, plan: Plan, board: Board, writer: Writer) -> Wiring:
     clock = RealtimeOffset() if kernel else None
     observer = Observer(
         api=APIS[plan.target.api],
-        model=plan.target.model,
         worker=setup.worker,
         epoch_ns=setup.epoch_ns,
         clock=Clock.KERNEL if kernel else Clock.USERLAND,
         stamps_ns=clock.to_monotonic if clock else lambda stamps: np.array(stamps, np.int64),
         secrets=ask.secrets(plan.target),
+        check_model=plan.target.check_model,
+        require_length=plan.scenario.workload.require_length,
     )
     return Wiring(
         address=_address(plan.target),
@@ -194,6 +195,8 @@ def _wiring(setup: Setup, plan: Plan, board: Board, writer: Writer) -> Wiring:
         clock=clock,
         observer=observer,
         counters=Counters(board, setup.worker),
+        retries=plan.target.retries,
+        seed=plan.seed,
         append=writer.append,
     )
 
