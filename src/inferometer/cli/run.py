@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from inferometer.runner.local import Outcome
 
 EPILOG = """Without --base-url, --target or -c the run practises on the embedded simulator.
-Exit codes: 0 done; 2 usage or no server; 3 requests failed; 4 not VALID under --strict; 130 interrupted."""
+Exit codes: 0 done; 1 stopped early by a rule; 2 usage or no server; 3 requests failed; 4 not VALID under --strict; 130 interrupted."""
 
 #: The share of failed requests above which a run ends with exit code 3.
 FAILED_SHARE = 0.05
@@ -135,7 +135,7 @@ def _play(plan: Plan, directory: Path) -> Outcome:
 
     with display() as watch:
         outcome = conduct(plan, directory, watch, _note)
-    for problem in outcome.problems:
+    for problem in (*outcome.problems, *filter(None, [outcome.stopped])):
         _note(f"note: {problem}")
     return outcome
 
@@ -153,7 +153,8 @@ def _report(directory: Path, options: argparse.Namespace, outcome: Outcome) -> i
     _note(f"run directory: {directory}")
     if outcome.interrupted:
         return 130
-    return 3 if outcome.died else _exit_code(summary, strict=options.strict)
+    code = 3 if outcome.died else _exit_code(summary, strict=options.strict)
+    return code or (1 if outcome.stopped else 0)
 
 
 def _exit_code(summary: dict[str, Any], *, strict: bool) -> int:

@@ -1,6 +1,7 @@
 """Live counters in shared memory: a worker writes its own row, the parent only looks. No message per request.
 
-The file also carries the parent's two orders (stop: send nothing new; abort: end at once), so no signal is needed.
+The file also carries the parent's orders (stop: send nothing new; abort: end at once; end the stage: send nothing
+more of this one), so no signal is needed.
 """
 
 from __future__ import annotations
@@ -13,26 +14,33 @@ from typing import NamedTuple
 from inferometer.config.models import Phase
 from inferometer.records.record import Outcome, Record
 
-STARTED, ENDED, OK, TOKENS = range(4)
-TTFT_BUCKETS = 4
-#: Buckets of TTFT, 8 to an octave from 2^10 ns (1 us) on: a median is good to 9 %.
+STARTED, ENDED, OK, TOKENS, FAILED_IN_A_ROW = range(5)
+#: Buckets of a latency, 8 to an octave from 2^10 ns (1 us) on: a percentile is good to 9 %.
 BUCKETS = 8 * 32
-ROW = TTFT_BUCKETS + BUCKETS
-STOP, ABORT, HEAD = 0, 1, 2
+TTFT_BUCKETS = 5
+E2EL_BUCKETS = TTFT_BUCKETS + BUCKETS
+ROW = E2EL_BUCKETS + BUCKETS
+STOP, ABORT, END_STAGE, HEAD = range(4)
 
 
 class Totals(NamedTuple):
-    """Sums over all workers since the stage began. ``ttft_p50_ms`` is None before the first token."""
+    """Sums over all workers since the stage began. Latencies are None before the first answer, and good to 9 %.
+
+    ``failed_in_a_row``: failures of each worker since its last success, added up.
+    """
 
     started: int
     ended: int
     ok: int
     tokens: int
-    ttft_p50_ms: float | None
+    failed_in_a_row: int = 0
+    ttft_p50_ms: float | None = None
+    ttft_p95_ms: float | None = None
+    e2el_p95_ms: float | None = None
 
 
 class Board:
-    """The shared file as an array of 64-bit integers: two orders, then one row a worker."""
+    """The shared file as an array of 64-bit integers: the orders, then one row a worker."""
 
     def __init__(self, path: Path, workers: int, *, create: bool = False) -> None:
         size = 8 * (HEAD + workers * ROW)
@@ -44,19 +52,31 @@ class Board:
         self.workers = workers
 
     def order(self, which: int) -> None:
-        """Give one of the orders ``STOP`` and ``ABORT`` to all workers."""
+        """Give one of the orders ``STOP``, ``ABORT`` and ``END_STAGE`` to all workers."""
         self.cells[which] = 1
 
     def clear(self) -> None:
-        """All rows to zero, before a stage. Orders stay."""
+        """All rows to zero, before a stage. Orders to the whole run stay."""
+        self.cells[END_STAGE] = 0
         self.cells[HEAD:] = memoryview(bytes(8 * self.workers * ROW)).cast("q")
 
     def totals(self) -> Totals:
         """What all workers have done so far."""
         rows = [self.cells[HEAD + w * ROW : HEAD + (w + 1) * ROW].tolist() for w in range(self.workers)]
-        started, ended, ok, tokens = (sum(row[i] for row in rows) for i in range(TTFT_BUCKETS))
-        counts = [sum(row[TTFT_BUCKETS + b] for row in rows) for b in range(BUCKETS)]
-        return Totals(started, ended, ok, tokens, _median_ms(counts))
+        started, ended, ok, tokens, failed = (sum(row[i] for row in rows) for i in range(TTFT_BUCKETS))
+        ttft, e2el = (
+            [sum(row[first + b] for row in rows) for b in range(BUCKETS)] for first in (TTFT_BUCKETS, E2EL_BUCKETS)
+        )
+        return Totals(
+            started,
+            ended,
+            ok,
+            tokens,
+            failed,
+            _percentile_ms(ttft, 50),
+            _percentile_ms(ttft, 95),
+            _percentile_ms(e2el, 95),
+        )
 
 
 class Counters:
@@ -69,7 +89,7 @@ class Counters:
     @property
     def stopping(self) -> bool:
         """Send nothing new."""
-        return bool(self._cells[STOP] or self._cells[ABORT])
+        return bool(self._cells[STOP] or self._cells[ABORT] or self._cells[END_STAGE])
 
     @property
     def aborting(self) -> bool:
@@ -84,25 +104,30 @@ class Counters:
         """One more request has ended; warm-up counts only as started and ended."""
         cells, row = self._cells, self._row
         cells[row + ENDED] += 1
-        start_ns = record.sent_ns if closed else record.scheduled_ns
-        if record.outcome is not Outcome.OK or record.phase is Phase.WARMUP:
+        start_ns = record.first_try_ns if closed else record.scheduled_ns
+        if record.phase is Phase.WARMUP:
             return
+        if record.outcome is not Outcome.OK:
+            cells[row + FAILED_IN_A_ROW] += 1
+            return
+        cells[row + FAILED_IN_A_ROW] = 0
         cells[row + OK] += 1
         cells[row + TOKENS] += record.output_tokens or 0
-        if record.first_token_ns is not None and start_ns is not None:
-            cells[row + TTFT_BUCKETS + _bucket(record.first_token_ns - start_ns)] += 1
+        for first, at_ns in ((TTFT_BUCKETS, record.first_token_ns), (E2EL_BUCKETS, record.last_token_ns)):
+            if at_ns is not None and start_ns is not None:
+                cells[row + first + _bucket(at_ns - start_ns)] += 1
 
 
-def _bucket(ttft_ns: int) -> int:
-    return min(BUCKETS - 1, max(0, int(8 * (math.log2(max(1, ttft_ns)) - 10))))
+def _bucket(latency_ns: int) -> int:
+    return min(BUCKETS - 1, max(0, int(8 * (math.log2(max(1, latency_ns)) - 10))))
 
 
-def _median_ms(counts: list[int]) -> float | None:
-    half, seen = sum(counts) / 2, 0
-    if not half:
+def _percentile_ms(counts: list[int], percent: float) -> float | None:
+    wanted, seen = sum(counts) * percent / 100, 0
+    if not wanted:
         return None
     for bucket, count in enumerate(counts):
         seen += count
-        if seen >= half:
+        if seen >= wanted:
             return float(2 ** (10 + (bucket + 0.5) / 8) / 1e6)
     return None

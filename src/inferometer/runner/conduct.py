@@ -18,7 +18,6 @@ from inferometer.client.clock import now_ns
 from inferometer.config import files
 from inferometer.config.models import Plan
 from inferometer.records import store
-from inferometer.records.record import WorkerStage
 from inferometer.runner.local import Crew, Outcome, Task, Watch
 from inferometer.runner.preparation import prepare
 from inferometer.workload.tokens import PromptSpec
@@ -36,17 +35,21 @@ def conduct(plan: Plan, directory: Path, watch: Watch, note: Callable[[str], Non
         epoch_ns = now_ns()
         context = _context(prepared.prompts, epoch_ns)
 
-        def after(reports: list[WorkerStage]) -> None:
-            save("running", reports)
+        def save(state: str, outcome: Outcome) -> None:
+            told = {
+                "state": state,
+                "stopped": outcome.stopped,
+                "finished_stages": outcome.finished,
+                "workers": msgspec.to_builtins(outcome.workers),
+            }
+            store.write_json(directory / store.CONTEXT, context | told)
 
-        def save(state: str, reports: list[WorkerStage]) -> None:
-            document = context | {"state": state, "workers": msgspec.to_builtins(reports)}
-            store.write_json(directory / store.CONTEXT, document)
-
-        after([])
-        outcome = crew.run(Task(plan, prepared.prompts, directory, epoch_ns), watch, after)
+        save("running", Outcome([], interrupted=False, died=False, problems=[]))
+        outcome = crew.run(
+            Task(plan, prepared.prompts, directory, epoch_ns), watch, lambda outcome: save("running", outcome)
+        )
     store.finish(directory)
-    save("interrupted" if outcome.interrupted else "complete", outcome.workers)
+    save("interrupted" if outcome.interrupted else "complete", outcome)
     return outcome
 
 

@@ -6,22 +6,24 @@ The parent gives a handful of orders per stage and otherwise only looks at the s
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple, Self
 
 from inferometer.client.clock import now_ns
-from inferometer.client.counters import ABORT, STOP, Board, Totals
+from inferometer.client.counters import ABORT, END_STAGE, STOP, Board, Totals
 from inferometer.config.models import Phase, Plan, Stage
 from inferometer.errors import UserError
 from inferometer.records.record import WorkerStage
+from inferometer.runner import rules
 from inferometer.runner.messages import Broken, Done, Order, Prepare, Ready, Reply, Setup, Start, decode_reply, encode
 from inferometer.workload.tokens import PromptSpec
 
@@ -55,12 +57,17 @@ class Task(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What the workers say of themselves, and whether anything ended the run early."""
+    """What the workers say of themselves, and whether anything ended the run early.
+
+    ``stopped`` names the rule that ended it, if one did; ``finished`` are the stages that were played to their end.
+    """
 
     workers: list[WorkerStage]
     interrupted: bool
     died: bool
     problems: list[str]
+    stopped: str | None = None
+    finished: tuple[int, ...] = ()
 
 
 class Worker:
@@ -126,6 +133,8 @@ class Crew:
         self._workers = [Worker(number) for number in range(workers)]
         self._board: Board | None = None
         self._interrupts = 0
+        self._drain_until_ns = math.inf
+        self._stopped: str | None = None
         self.problems: list[str] = []
 
     def __enter__(self) -> Self:
@@ -135,8 +144,8 @@ class Crew:
         for worker in self._workers:
             worker.end()
 
-    def run(self, task: Task, watch: Watch, after: Callable[[list[WorkerStage]], None]) -> Outcome:
-        """Play all stages of the task. ``after`` gets all reports so far when a stage has ended."""
+    def run(self, task: Task, watch: Watch, after: Callable[[Outcome], None], skip: Container[int] = ()) -> Outcome:
+        """Play the stages of the task, except those to ``skip``. ``after`` gets the outcome so far after each."""
         plan = task.plan
         board_file = task.directory / ".counters"
         self._board = Board(board_file, len(self._workers), create=True)
@@ -154,16 +163,25 @@ class Crew:
                 )
             )
         reports: list[WorkerStage] = []
-        with self._interruptible():
+        finished: list[int] = []
+        with self._interruptible(plan.drain_s):
             for number, stage, phase in _parts(plan):
-                if self._interrupts:
+                if number in skip:
+                    continue
+                if self._interrupts or self._stopped:
                     break
                 done = self._part(plan, number, stage, phase, watch)
                 if phase is Phase.MEASURED:
                     reports += done
-                    after(reports)
+                    if not self._interrupts and len(done) == len(self._workers):
+                        finished.append(number)
+                    after(self._outcome(reports, finished))
         board_file.unlink()
-        return Outcome(reports, self._interrupts > 0, not all(worker.alive for worker in self._workers), self.problems)
+        return self._outcome(reports, finished)
+
+    def _outcome(self, reports: list[WorkerStage], finished: list[int]) -> Outcome:
+        died = not all(worker.alive for worker in self._workers)
+        return Outcome(list(reports), self._interrupts > 0, died, self.problems, self._stopped, tuple(finished))
 
     def _part(self, plan: Plan, number: int, stage: Stage, phase: Phase, watch: Watch) -> list[WorkerStage]:
         assert self._board is not None  # noqa: S101
@@ -177,12 +195,26 @@ class Crew:
 
         def look(*, over: bool = False) -> None:
             assert self._board is not None  # noqa: S101
-            elapsed_s = (now_ns() - start_ns) / 1e9
-            watch(Progress(number + 1, len(plan.scenario.stages), stage, phase, elapsed_s, self._board.totals(), over))
+            elapsed_s, totals = (now_ns() - start_ns) / 1e9, self._board.totals()
+            watch(Progress(number + 1, len(plan.scenario.stages), stage, phase, elapsed_s, totals, over))
+            self._bound(plan, number, totals)
 
         done = [reply.report for reply in self._replies(look) if isinstance(reply, Done)]
         look(over=True)
         return done
+
+    def _bound(self, plan: Plan, number: int, totals: Totals) -> None:
+        """End a stage that breaks a rule, and what runs for too long after an interrupt or such an end."""
+        assert self._board is not None  # noqa: S101
+        clause = rules.broken(plan.scenario.stop_early, totals)
+        if clause is not None and self._stopped is None:
+            self._board.order(END_STAGE)
+            self._drain_until_ns = now_ns() + plan.drain_s * 1e9
+            later = len(plan.scenario.stages) - number - 1
+            skipped = f"; {later} later stage{'s' if later > 1 else ''} skipped" if later else ""
+            self._stopped = f"stage {number + 1} was stopped early: {clause}{skipped}"
+        if now_ns() > self._drain_until_ns:
+            self._board.order(ABORT)
 
     def _order(self, order: Order) -> None:
         for worker in self._workers:
@@ -220,13 +252,14 @@ class Crew:
             self.problems.append(problem)
 
     @contextlib.contextmanager
-    def _interruptible(self) -> Iterator[None]:
+    def _interruptible(self, drain_s: float) -> Iterator[None]:
         """First Ctrl-C or SIGTERM: nothing new, what runs may end. Second: end at once. Every row is kept."""
 
         def on_signal(_: int, __: FrameType | None) -> None:
             assert self._board is not None  # noqa: S101
             self._board.order(ABORT if self._interrupts else STOP)
             self._interrupts += 1
+            self._drain_until_ns = now_ns() + drain_s * 1e9
 
         before = {which: signal.signal(which, on_signal) for which in (signal.SIGINT, signal.SIGTERM)}
         try:
