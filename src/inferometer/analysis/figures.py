@@ -5,10 +5,11 @@ A figure is None where it does not apply or nobody measured it. Shares are of 1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from inferometer.analysis.attempts import retried_rows
 from inferometer.analysis.frame import Floats, Frame, Texts
 from inferometer.analysis.metrics import BY_NAME, guessed_rows
 from inferometer.analysis.window import Window, mean_in_flight
@@ -35,8 +36,9 @@ def _scale(frame: Frame) -> Figures:
 def _schedule(frame: Frame, load: OpenLoop) -> Figures:
     """How late sends were. Opening a connection is the server's and the network's time: the lag counts from its end."""
     sent = frame.where(np.isfinite(frame.sent_ns))
-    lag_ms = (sent.sent_ns - np.fmax(sent.scheduled_ns, sent.connected_ns)) * _MS_PER_NS
-    scheduled, achieved = _rate(sent.scheduled_ns), _rate(sent.sent_ns)
+    connected_ns = np.where(sent.attempts > 1, np.nan, sent.connected_ns)  # of the last try, not of the first
+    lag_ms = (sent.first_try_ns - np.fmax(sent.scheduled_ns, connected_ns)) * _MS_PER_NS
+    scheduled, achieved = _rate(sent.scheduled_ns), _rate(sent.first_try_ns)
     return {
         "schedule_lag_p50_ms": _quantile(lag_ms, 0.5),
         "schedule_lag_p99_ms": _quantile(lag_ms, 0.99),
@@ -50,7 +52,7 @@ def _schedule(frame: Frame, load: OpenLoop) -> Figures:
 
 def _concurrency(frame: Frame, load: ClosedLoop) -> Figures:
     """How full the loop was kept from the first time that it could be full to its last send."""
-    sent_ns = np.sort(frame.sent_ns[np.isfinite(frame.sent_ns)])
+    sent_ns = np.sort(frame.first_try_ns[np.isfinite(frame.first_try_ns)])
     full = len(sent_ns) > load.concurrency and sent_ns[-1] > sent_ns[load.concurrency - 1]
     if not full:
         return {"mean_in_flight": None, "in_flight_of_asked": None}
@@ -80,6 +82,7 @@ def _processes(workers: Sequence[WorkerStage]) -> Figures:
     wall_ns = [max(w.ended_ns - w.started_ns, 1) for w in workers]
     cpu = [w.cpu_ns / wall for w, wall in zip(workers, wall_ns, strict=True) if w.sent] or [0.0]
     steal = [w.steal_ns / wall for w, wall in zip(workers, wall_ns, strict=True) if w.steal_ns is not None]
+    waits = [(w.run_wait_ns, w.time_slices, w.cpu_ns) for w in workers if w.run_wait_ns is not None and w.time_slices]
     return {
         "workers_reporting": float(len(workers)),
         "sent": float(sum(w.sent for w in workers)),
@@ -89,20 +92,32 @@ def _processes(workers: Sequence[WorkerStage]) -> Figures:
         "loop_lag_p99_ms": max(w.loop_lag_p99_ns for w in workers) * _MS_PER_NS,
         "loop_lag_max_ms": max(w.loop_lag_max_ns for w in workers) * _MS_PER_NS,
         "steal_share": max(steal, default=None),
+        "core_wait_mean_ms": max((wait / slices * _MS_PER_NS for wait, slices, _ in waits), default=None),
+        "core_wait_share": max((wait / max(1, wait + cpu) for wait, _, cpu in waits), default=None),
+        "retransmits": _most(w.retransmits for w in workers),
+        "zero_windows": _most(w.zero_windows for w in workers),
+        "files_share": _most(w.connections_max / w.files_limit if w.files_limit else None for w in workers),
+        "ports_used_share": _most(w.ports_used_share for w in workers),
         "clock_steps": float(sum(w.clock_steps for w in workers)),
         "late_builds": float(sum(w.late_builds for w in workers)),
         "cap_hits": float(sum(w.cap_hits for w in workers)),
     }
 
 
+def _most(values: Iterable[float | None]) -> float | None:
+    return max((float(value) for value in values if value is not None), default=None)
+
+
 def _outcomes(frame: Frame) -> Figures:
     aborted = np.equal(frame.outcome, "client_aborted")
+    retried = retried_rows(frame)
     return {
         "requests": float(len(frame)),
         "ok": float(np.count_nonzero(frame.ok)),
         "failed_share": _share(~frame.ok[~aborted]),
         "aborted": float(np.count_nonzero(aborted)),
-        "retried": float(np.count_nonzero(frame.attempts > 1)),
+        "resent": float(np.count_nonzero((frame.attempts > 1) & ~retried)),
+        "retried": float(np.count_nonzero(retried)),
     }
 
 

@@ -29,12 +29,13 @@ class Frame:
     Numbers are float64 of shape (requests,) with NaN for "did not happen" or "was not told"; whole nanoseconds stay
     exact up to 104 days. Texts are objects with None. The token events of row ``i`` are
     ``event_offsets[i]:event_offsets[i + 1]`` of ``event_ns`` and ``event_tokens`` (NaN where the number of tokens is
-    unknown). ``start_ns`` is where latencies start: the send, or the scheduled time in an open loop.
+    unknown). ``start_ns`` is where latencies start: the send (of the first try), or the scheduled time in an open loop.
     """
 
     stage: Floats
     worker: Floats
     scheduled_ns: Floats
+    first_try_ns: Floats
     sent_ns: Floats
     connected_ns: Floats
     first_token_ns: Floats
@@ -50,6 +51,7 @@ class Frame:
     merged_reads: Floats
     read_lag_max_ns: Floats
     outcome: Texts
+    retried: Texts
     detail: Texts
     prompt_tokens_source: Texts
     output_tokens_source: Texts
@@ -92,13 +94,15 @@ def from_table(table: pa.Table) -> Frame:
     """Columns of an Arrow table that has those of ``records.record.COLUMNS`` and both event lists, order kept."""
     wanted = {f.name for f in fields(Frame)}
     columns = {name: _READ[kind](table[name]) for name, kind in COLUMNS if name in wanted}
+    # NaN where nothing was sent: a try that never got a connection has no latency
+    columns["first_try_ns"] = np.fmin(columns["first_try_ns"], columns["sent_ns"]) + 0 * columns["sent_ns"]
     event_counts, event_ns = _lists(table["event_ns"])
     known_counts, known_tokens = _lists(table["event_tokens"])
     return Frame(
         **columns,
         ok=np.equal(columns["outcome"], "ok").astype(np.bool_),
         measured=np.equal(_texts(table["phase"]), "measured").astype(np.bool_),
-        start_ns=columns["sent_ns"],
+        start_ns=columns["first_try_ns"],
         event_ns=event_ns.astype(np.int64),
         event_tokens=_per_event(event_counts, known_counts, known_tokens),
         event_offsets=_offsets(event_counts),

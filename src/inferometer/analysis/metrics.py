@@ -20,7 +20,10 @@ _MS_PER_NS = 1e-6
 
 
 class Metric(msgspec.Struct, frozen=True):
-    """One latency: its names, its definition in words and in code. ``open_only``: closed loops do not have it."""
+    """One latency: its names, its definition in words and in code.
+
+    ``from_send``: counted from the send of the last try, where that is not the start.
+    """
 
     name: str
     label: str
@@ -30,7 +33,7 @@ class Metric(msgspec.Struct, frozen=True):
     definition: str
     absent: str
     samples: Callable[[Frame], Samples]
-    open_only: bool = False
+    from_send: bool = False
 
 
 def output_counts(frame: Frame) -> Floats:
@@ -220,10 +223,10 @@ METRICS = (
         "Time to First Token from Send",
         "ms",
         "lower",
-        "first token event - send",
-        "the loop is closed, or the request has no token event",
+        "first token event - send of the last try",
+        "a closed loop without retries, or the request has no token event",
         _ttft_from_send,
-        open_only=True,
+        from_send=True,
     ),
     Metric(
         "e2el_from_send",
@@ -231,10 +234,10 @@ METRICS = (
         "End-to-end Latency from Send",
         "ms",
         "lower",
-        "last token event - send",
-        "the loop is closed, or the request has no token event",
+        "last token event - send of the last try",
+        "a closed loop without retries, or the request has no token event",
         _e2el_from_send,
-        open_only=True,
+        from_send=True,
     ),
     Metric(
         "ntpot_from_send",
@@ -243,9 +246,9 @@ METRICS = (
         "ms",
         "lower",
         "E2EL from send / output tokens, one value per request",
-        "the loop is closed, or the answer has no token",
+        "a closed loop without retries, or the answer has no token",
         _ntpot_from_send,
-        open_only=True,
+        from_send=True,
     ),
 )
 BY_NAME = {metric.name: metric for metric in METRICS}

@@ -13,6 +13,7 @@ import numpy as np
 
 from inferometer import __version__
 from inferometer.analysis import window as windows
+from inferometer.analysis.attempts import attempts, by_model, retried_rows
 from inferometer.analysis.frame import Floats, Frame, Texts, from_table, stage_of
 from inferometer.analysis.metrics import METRICS, met, output_counts, unjudged
 from inferometer.analysis.stats import Description, describe
@@ -64,6 +65,7 @@ def _stage(plan: Plan, index: int, frame: Frame, workers: Sequence[WorkerStage])
     reports = [worker for worker in workers if worker.stage == index]
     whole, steady = windows.whole_window(rows), windows.steady_window(rows, stage.load)
     verdict = judge(rows, reports, stage, plan.report.percentiles, plan.workers)
+    open_loop = isinstance(stage.load, OpenLoop)
     return {
         "stage": index,
         "load": _load(stage.load),
@@ -72,8 +74,18 @@ def _stage(plan: Plan, index: int, frame: Frame, workers: Sequence[WorkerStage])
         "throughput": _throughput(rows, whole),
         "steady_window": _window(steady),
         "steady_throughput": _throughput(rows, steady),
-        "metrics": _metrics(rows, plan, open_loop=isinstance(stage.load, OpenLoop)),
+        "metrics": _metrics(rows, plan, open_loop=open_loop),
         "lengths": _lengths(rows),
+        "attempts": attempts(rows),
+        "models": [
+            {
+                "model": name,
+                "counts": _outcomes(own),
+                "throughput": _throughput(own, whole),
+                "metrics": _metrics(own, plan, open_loop=open_loop),
+            }
+            for name, own in by_model(rows)
+        ],
         "slos": _slos(rows, plan.scenario.slos, whole),
         "verdict": msgspec.to_builtins(verdict),
     }
@@ -102,6 +114,12 @@ def _counts(frame: Frame, stage: Stage, workers: Sequence[WorkerStage]) -> dict[
     return {
         "planned": _planned(stage, workers),
         "sent": int(np.count_nonzero(np.isfinite(frame.sent_ns))),
+        **_outcomes(frame),
+    }
+
+
+def _outcomes(frame: Frame) -> dict[str, Any]:
+    return {
         "ok": int(np.count_nonzero(frame.ok)),
         "failed": int(np.count_nonzero(~frame.ok)),
         "failures": _failures(frame),
@@ -150,7 +168,8 @@ def _throughput(frame: Frame, window: windows.Window | None) -> dict[str, Any] |
 
 def _metrics(frame: Frame, plan: Plan, *, open_loop: bool) -> dict[str, Any]:
     percents = tuple(sorted({*PERCENTS, *plan.report.percentiles}))
-    chosen = [metric for metric in METRICS if open_loop or not metric.open_only]
+    apart = open_loop or bool(retried_rows(frame).any())
+    chosen = [metric for metric in METRICS if apart or not metric.from_send]
     samples = {metric.name: metric.samples(frame) for metric in chosen}
     same = np.array_equal(samples["event_gap"].values, samples["itl"].values)  # one token per event: sorted once
     if same:

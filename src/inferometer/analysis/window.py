@@ -42,10 +42,10 @@ class Rate(msgspec.Struct, frozen=True):
 
 def whole_window(frame: Frame) -> Window | None:
     """From the first send to the last completion, be it a success or a failure; None if nothing was sent."""
-    sent = np.isfinite(frame.sent_ns)
+    sent = np.isfinite(frame.first_try_ns)
     if not sent.any():
         return None
-    return _window(float(frame.sent_ns[sent].min()), float(frame.end_ns.max()))
+    return _window(float(frame.first_try_ns[sent].min()), float(frame.end_ns.max()))
 
 
 def steady_window(frame: Frame, load: ClosedLoop | OpenLoop) -> Window | None:
@@ -68,8 +68,8 @@ def in_flight_steps(frame: Frame) -> tuple[Floats, Floats]:
 
     In flight is from the send to the end; where one ends in the nanosecond in which another starts, the end is first.
     """
-    sent = np.isfinite(frame.sent_ns)
-    times_ns = np.concatenate([frame.end_ns[sent], frame.sent_ns[sent]])
+    sent = np.isfinite(frame.first_try_ns)
+    times_ns = np.concatenate([frame.end_ns[sent], frame.first_try_ns[sent]])
     steps = np.repeat([-1.0, 1.0], int(sent.sum()))
     by_time = np.argsort(times_ns, kind="stable")
     return times_ns[by_time], np.cumsum(steps[by_time])
@@ -116,14 +116,14 @@ def _window(start_ns: float, end_ns: float) -> Window | None:
 
 
 def _overlap_ns(frame: Frame, window: Window) -> Floats:
-    ends, starts = np.minimum(frame.end_ns, window.end_ns), np.maximum(frame.sent_ns, window.start_ns)
+    ends, starts = np.minimum(frame.end_ns, window.end_ns), np.maximum(frame.first_try_ns, window.start_ns)
     overlap: Floats = np.maximum(ends - starts, 0)
     return overlap
 
 
 def _requests(frame: Frame, window: Window) -> Floats:
     """The share of each request's time in flight that lies in the window."""
-    return _overlap_ns(frame, window) / np.maximum(frame.end_ns - frame.sent_ns, 1)
+    return _overlap_ns(frame, window) / np.maximum(frame.end_ns - frame.first_try_ns, 1)
 
 
 def _prompt_tokens(frame: Frame, window: Window) -> Floats:

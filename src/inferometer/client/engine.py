@@ -76,6 +76,7 @@ class Tally(NamedTuple):
     sent: int
     cap_hits: int
     lags_ns: list[int]
+    connections_max: int
 
 
 class Engine:
@@ -111,6 +112,7 @@ class Engine:
         self._sent = 0
         self._cap_hits = 0
         self._lags_ns: list[int] = []
+        self._connections_max = len(self._idle)
         self._over = self._loop.create_future()
         self._tidying = False
         self._broken = ""
@@ -125,7 +127,7 @@ class Engine:
         self._flush()
         if self._broken:
             raise UserError(self._broken, 3)
-        return Tally(shape.start_ns, ended_ns, self._sent, self._cap_hits, self._lags_ns)
+        return Tally(shape.start_ns, ended_ns, self._sent, self._cap_hits, self._lags_ns, self._connections_max)
 
     def clock_steps(self) -> int:
         """How often the wall clock jumped so far."""
@@ -306,6 +308,7 @@ class Engine:
             await asyncio.sleep(TICK_S)
             now = now_ns()
             self._lags_ns.append(max(0, now - planned_ns))
+            self._connections_max = max(self._connections_max, len(self._held) + len(self._idle))
             self._expire(now)
             self._obey()
             if self._wiring.clock is not None and now - sampled_ns > 1_000_000_000:

@@ -35,7 +35,7 @@ def wait_s(policy: Retries, exchange: Exchange, observer: Observer, seed: int, a
         return None
     backoff_s = min(policy.backoff_max_s, policy.backoff_s * 2.0 ** len(exchange.retried))
     job = exchange.job
-    chance = random.Random(f"{seed} {job.stage} {job.phase} {job.number} {len(exchange.retried)}").random()  # noqa: S311
+    chance = random.Random(f"{seed} {job.stage} {job.phase} {job.number} {len(exchange.retried)}").random()
     asked_s = retry_after_s(exchange.retry_after, at_unix_s) if policy.retry_after else 0.0
     return max(asked_s, backoff_s * (1 - policy.jitter * chance))
 

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from inferometer.report.tables import FEW, level, sweep
+from inferometer.report.tables import FEW, by_model, level, sweep
 
 WIDTH = 50
 #: name: (title of the section, label in its lines)
@@ -68,6 +68,8 @@ def stage_result(stage: dict[str, Any], report: dict[str, Any], *, colour: bool 
         *_lengths(stage["lengths"]),
         *_client(stage["verdict"]["figures"]),
         *_failures(stage["counts"]["failures"]),
+        *_attempts(stage.get("attempts")),
+        *_models(stage.get("models", [])),
         *_notes(stage["verdict"]),
         _rule("", "="),
     ]
@@ -194,6 +196,7 @@ def _client(figures: dict[str, Any]) -> list[str]:
         *_number("Reads that carry several events (%):", percent.get("merged_reads_share")),
         *_number("Event loop lag p99 (ms):", figures.get("loop_lag_p99_ms")),
         *_number("CPU of the busiest worker (%):", percent.get("client_cpu_share_max")),
+        *_number("Ready but waiting for a core (%):", percent.get("core_wait_share")),
         *_number("Time stolen by the host (%):", percent.get("steal_share")),
     ]
 
@@ -209,6 +212,24 @@ def _failures(failures: list[dict[str, Any]]) -> Iterator[str]:
         yield from _count(f"{failure['kind']}:", failure["count"])
         if failure["first_example"]:
             yield "  first: " + " ".join(failure["first_example"].split())[:_EXAMPLE_CHARACTERS]
+
+
+def _attempts(attempts: dict[str, Any] | None) -> list[str]:
+    """What retries hid."""
+    if attempts is None:
+        return []
+    return [
+        _rule("Retries"),
+        *_number("Attempts per request, mean:", attempts["mean"]),
+        *_count("Attempts per request, max:", attempts["max"]),
+        *_number("Success rate of first tries (%):", 100 * attempts["first_try_success_share"]),
+        *_number("Success rate with retries (%):", 100 * attempts["success_share"]),
+        *(line for failure in attempts["failures"] for line in _count(f"{failure['kind']}:", failure["count"])),
+    ]
+
+
+def _models(models: list[dict[str, Any]]) -> list[str]:
+    return [_rule("Models"), *by_model(models).splitlines()] if models else []
 
 
 def _notes(verdict: dict[str, Any]) -> list[str]:

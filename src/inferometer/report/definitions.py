@@ -11,7 +11,8 @@ _BEFORE = """# Metrics
 This page is made from the tables in `analysis/metrics.py` and `analysis/window.py`; a test compares it with them.
 
 A *token event* carries text, reasoning text or tool-call text; an event with only a role or only usage is not one.
-*Start* is the scheduled time in an open loop and the send in a closed loop. *Output tokens* are what the server's
+*Start* is the scheduled time in an open loop and the send in a closed loop, of the first try if a request was tried
+again; latencies "from send" count from the send of its last try. *Output tokens* are what the server's
 usage says, else the tokenizer's count, else the number of token events; the result shows the source where it is not
 usage.
 

@@ -34,6 +34,15 @@ def sweep(summary: dict[str, Any]) -> str:
     return f"{table}\n\n{' '.join(notes if FEW in table else notes[:1])}"
 
 
+def by_model(models: Sequence[dict[str, Any]]) -> str:
+    """One line for each model of a stage. Latencies in ms."""
+    rows = [
+        [entry["model"], str(entry["counts"]["ok"]), str(entry["counts"]["failed"]), *_numbers(entry)]
+        for entry in models
+    ]
+    return markdown(("model", "ok", "failed", *SWEEP_HEADER), rows)
+
+
 def level(load: dict[str, Any]) -> str:
     """The load of a stage in one word: its concurrency or its rate."""
     if load["type"] == "closed":

@@ -5,7 +5,9 @@ Everything is asked of the server itself and ends up in the plan or in the run's
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -18,6 +20,10 @@ from inferometer.workload.tokens import DEFAULT_VOCABULARY, FIRST_ID, PromptSpec
 
 #: Tokens of a common word. Counts that grow more slowly do not follow the prompt.
 LEAST_PER_WORD = 0.25
+#: Between two tries of a question that was refused for the moment, in s.
+PAUSES_S = (0.1, 0.1, 0.2, 0.2, 0.5, 0.5, 1.0, 1.0)
+
+T = TypeVar("T")
 
 
 class Prepared(NamedTuple):
@@ -31,11 +37,27 @@ class Prepared(NamedTuple):
 def prepare(plan: Plan) -> Prepared:
     """Resolve the model, try one stream, and measure what the server makes of our prompts. Raises ``UserError``."""
     notes: list[str] = []
-    info = _model(plan.target, notes)
+    models = plan.target.models or (plan.target.model,)
+    infos = [_patiently(_model, plan.target.model_copy(update={"model": model}), notes) for model in models]
+    info = infos[0]
+    for known in infos:
+        target = plan.target.model_copy(update={"model": known.id})
+        _patiently(_try_stream, target)
     target = plan.target.model_copy(update={"model": info.id})
-    _try_stream(target)
     prompts = _prompts(plan, target, info)
     return Prepared(plan.model_copy(update={"target": target}), prompts, notes)
+
+
+def _patiently(ask: Callable[..., T], *about: Any) -> T:
+    """Ask again when a router or an overloaded server says no: it shall be measured, not convicted by one answer."""
+    for pause_s in PAUSES_S:
+        try:
+            return ask(*about)
+        except RefusedError as error:
+            if error.status != 429 and error.status < 500:
+                raise
+            time.sleep(pause_s)
+    return ask(*about)
 
 
 def _model(target: Target, notes: list[str]) -> probe.ModelInfo:
@@ -117,4 +139,4 @@ def _words_cost(target: Target, words: int, seed: int) -> int | None:
 
 def _prompt_tokens(target: Target, prompt: str) -> int | None:
     """How many tokens the server counts for a prompt sent the way the run will send it."""
-    return probe.complete(target, prompt, max_tokens=1).prompt_tokens
+    return _patiently(probe.complete, target, prompt, 1).prompt_tokens

@@ -11,7 +11,6 @@ import math
 import os
 import resource
 import signal
-import ssl
 import sys
 import time
 from collections.abc import Callable, Coroutine
@@ -21,6 +20,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from inferometer.client import tls
 from inferometer.client.apis import APIS
 from inferometer.client.clock import RealtimeOffset
 from inferometer.client.connection import KERNEL_STAMPS, Address, resolve
@@ -34,8 +34,7 @@ from inferometer.records.record import Clock, WorkerStage
 from inferometer.records.store import Writer
 from inferometer.runner.messages import Broken, Done, Prepare, Ready, Reply, Setup, decode_order, encode
 from inferometer.runner.share import Share, share, stage_seed
-from inferometer.telemetry import ask
-from inferometer.telemetry.machine import steal_ns
+from inferometer.telemetry import ask, machine
 from inferometer.workload.tokens import composer
 
 #: Connections opened before the clock of a load that has no cap.
@@ -64,10 +63,10 @@ class Prepared(NamedTuple):
 
 
 class Costs(NamedTuple):
-    """What a stage cost: time of this process, time that the host took meanwhile, jumps of the wall clock."""
+    """What a stage cost: time of this process, what the machine says of it, jumps of the wall clock."""
 
     cpu_ns: int
-    steal_ns: int | None
+    machine: machine.Reading
     clock_steps: int
 
 
@@ -129,13 +128,13 @@ def _play(post: Post, prepared: Prepared, start_ns: int) -> WorkerStage:
     gc.collect()
     gc.freeze()
     gc.disable()
-    steal, cpu, steps = steal_ns(), time.process_time_ns(), post.engine.clock_steps()
+    told, cpu, steps = machine.read(), time.process_time_ns(), post.engine.clock_steps()
     tally = post.loop.run_until_complete(_while_parent_lives(post.engine.play(shape), post.board))
     cpu = time.process_time_ns() - cpu
-    stolen = None if steal is None else (steal_ns() or 0) - steal
+    told = machine.since(told, machine.read())
     gc.enable()
     gc.unfreeze()
-    return _report(post, prepared, tally, Costs(cpu, stolen, post.engine.clock_steps() - steps))
+    return _report(post, prepared, tally, Costs(cpu, told, post.engine.clock_steps() - steps))
 
 
 def _report(post: Post, prepared: Prepared, tally: Tally, costs: Costs) -> WorkerStage:
@@ -154,7 +153,10 @@ def _report(post: Post, prepared: Prepared, tally: Tally, costs: Costs) -> Worke
         loop_lag_p99_ns=p99,
         loop_lag_max_ns=most,
         clock_steps=costs.clock_steps,
-        steal_ns=costs.steal_ns,
+        connections_max=tally.connections_max,
+        files_limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        ports_used_share=machine.ports_used_share(),
+        **costs.machine._asdict(),
     )
 
 
@@ -203,15 +205,10 @@ def _wiring(setup: Setup, plan: Plan, board: Board, writer: Writer) -> Wiring:
 
 def _address(target: Target) -> Address:
     parts = urlsplit(target.base_url)
-    tls = None
-    if parts.scheme == "https":
-        tls = ssl.create_default_context()
-        if not target.verify_tls:
-            tls.check_hostname = False
-            tls.verify_mode = ssl.CERT_NONE
+    context = tls.context(target) if parts.scheme == "https" else None
     host = parts.hostname or ""
     try:
-        return resolve(host, parts.port or (443 if tls else 80), tls)
+        return resolve(host, parts.port or (443 if context else 80), context)
     except OSError as error:
         raise UserError(f"the host {host!r} of {target.base_url} has no address: {error.strerror}") from None
 

@@ -8,11 +8,13 @@ import ssl
 import time
 from collections.abc import Iterator
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
 
+from inferometer.client import tls
 from inferometer.client.apis import message_of
 from inferometer.config.models import Target, is_secret
 from inferometer.errors import UserError
@@ -94,11 +96,12 @@ def headers(target: Target) -> dict[str, str]:
     Raises:
         UnreachableError: a name or a value cannot be sent in an HTTP header (RFC 9110 section 5).
     """
-    key = os.environ.get(target.api_key_env, "").strip()
+    key = _key(target)
     chosen = {"accept-encoding": "identity"} | ({"authorization": f"Bearer {key}"} if key else {})
     if not _sendable(key):
         raise UnreachableError(
-            f"the key in {target.api_key_env} has characters that no HTTP header can carry: set it again"
+            f"the key in {target.api_key_file or target.api_key_env} has characters that no HTTP header can carry:"
+            " set it again"
         )
     for name, written in target.headers.items():
         value = _from_environment(name, written)
@@ -108,6 +111,20 @@ def headers(target: Target) -> dict[str, str]:
             )
         chosen[name.lower()] = value
     return chosen
+
+
+def _key(target: Target) -> str:
+    """The key from its file, else from its environment variable; empty if there is none."""
+    if target.api_key_file is None:
+        return os.environ.get(target.api_key_env, "").strip()
+    try:
+        key = Path(target.api_key_file).expanduser().read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise UserError(f"the key file {target.api_key_file} cannot be read: {reason}") from None
+    if not key:
+        raise UserError(f"the key file {target.api_key_file} is empty")
+    return key
 
 
 def secrets(target: Target) -> tuple[str, ...]:
@@ -165,11 +182,7 @@ def fetch(target: Target, path: str, body: dict[str, Any] | None = None, limit_s
 def _tls(target: Target, where: str) -> ssl.SSLContext | bool:
     if where.startswith("http://"):
         return False  # loading the certificates would cost 20 ms
-    context = ssl.create_default_context()
-    if not target.verify_tls:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
+    return tls.context(target)
 
 
 def _read(response: httpx.Response, where: str, started_s: float, limit_s: float) -> Reply:
