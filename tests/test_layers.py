@@ -22,6 +22,9 @@ PURE = (
     "simulator/model.py",
     "simulator/exact.py",
     "simulator/blocks.py",
+    *(f"simulator/{name}.py" for name in ("faults", "styles", "streams", "events", "bodies")),
+    "client/retry.py",
+    "runner/rules.py",
 )
 IMPURE = {"socket", "asyncio", "time", "os", "pathlib", "subprocess", "threading", "io", "tempfile"}
 

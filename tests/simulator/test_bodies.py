@@ -3,9 +3,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from inferometer.simulator.bodies import ApiError, Ask, Served, read_chat, read_completion, read_tokenize
+from inferometer.simulator.bodies import ApiError, Ask, Hint, Served, hint, read_chat, read_completion, read_tokenize
 
-SERVED = Served("m", 100)
+SERVED = Served(("m", "second"), 100)
 
 
 def chat(**fields: Any) -> Ask:
@@ -19,8 +19,9 @@ def completion(**fields: Any) -> Ask:
 @pytest.mark.parametrize(
     ("fields", "attributes"),
     [
-        ({}, {"chat": True, "stream": False, "max_tokens": 93, "ignore_eos": False}),
+        ({}, {"model": "m", "chat": True, "stream": False, "max_tokens": 93, "ignore_eos": False}),
         ({"model": "m", "stream": True}, {"stream": True, "include_usage": False, "continuous_usage": False}),
+        ({"model": "second"}, {"model": "second"}),
         ({"max_tokens": 5}, {"max_tokens": 5}),
         ({"max_tokens": 5, "max_completion_tokens": 6}, {"max_tokens": 6}),
         ({"ignore_eos": True, "min_tokens": 3, "n": 1}, {"ignore_eos": True, "min_tokens": 3}),
@@ -56,7 +57,7 @@ def test_completions_stop_after_sixteen_tokens_by_default() -> None:
 @pytest.mark.parametrize(
     ("fields", "status", "param", "words"),
     [
-        ({"model": "other"}, 404, "model", "The model `other` does not exist"),
+        ({"model": "other"}, 404, "model", "The model `other` does not exist. Valid aliases: m, second."),
         ({"n": 2}, 400, "n", "one choice"),
         ({"max_tokens": 0}, 400, "max_tokens", "Expected `int` >= 1"),
         ({"max_tokens": "many"}, 400, "max_tokens", "Expected `int"),
@@ -83,6 +84,21 @@ def test_broken_bodies(body: bytes) -> None:
     with pytest.raises(ApiError, match="1 validation error") as caught:
         read_completion(body, SERVED)
     assert caught.value.status == 400
+
+
+@pytest.mark.parametrize(
+    ("body", "model", "stream"),
+    [
+        (b'{"model": "m", "stream": true, "prompt": 1}', "m", True),
+        (b"{}", None, None),
+        (b"{bad", None, None),
+        (b'{"model": 1}', None, None),
+        (b'{"model": "\xff"}', None, None),
+        (b"[]", None, None),
+    ],
+)
+def test_hints_are_taken_from_what_can_be_read(body: bytes, model: str | None, stream: bool | None) -> None:
+    assert hint(body) == Hint(model, stream)
 
 
 def test_a_chat_needs_messages() -> None:

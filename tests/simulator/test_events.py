@@ -2,6 +2,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from inferometer.simulator import events
 
@@ -84,3 +86,9 @@ def test_whole_answers(shape: events.Shape, choice: tuple[str, ...]) -> None:
     for key in choice:
         text = text[key]
     assert (text, body["choices"][0]["finish_reason"], body["usage"]) == ("so it is", "stop", COUNTS)
+
+
+@given(st.lists(st.binary(min_size=1, max_size=40), max_size=5), st.booleans())
+def test_chunks_are_taken_apart_again(pieces: list[bytes], ended: bool) -> None:
+    last = [b""] if ended else []
+    assert events.unchunk(b"".join(map(events.chunk, pieces)) + events.LAST_CHUNK * ended) == pieces + last

@@ -87,6 +87,18 @@ def test_gauges_counters_and_cache_description() -> None:
     assert "model_name" not in info
 
 
+def test_faults_are_counted_where_there_are_any() -> None:
+    metrics = Metrics(8192)
+    assert b"fault" not in exposition(metrics, IDLE, "m", None)
+    metrics.faults = {"stall": 2, "die": 0}
+    lines = exposition(metrics, IDLE, "m", None).decode().splitlines()
+    assert lines[-3:] == [
+        "# TYPE inferometer:simulator_faults_total counter",
+        'inferometer:simulator_faults_total{kind="stall"} 2.0',
+        'inferometer:simulator_faults_total{kind="die"} 0.0',
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "bounds"),
     [

@@ -119,6 +119,24 @@ def test_full_cache_preempts_the_youngest_which_is_computed_again() -> None:
     assert alone.token_ns[-1] <= timelines[0].token_ns[-1]
 
 
+def test_a_cache_that_shrinks_preempts_and_one_that_grows_again_takes_back() -> None:
+    engine = Engine(profile(num_gpu_blocks=100))
+    for key in range(3):
+        engine.submit(request(key, 30, 300), 0)
+    for _ in range(20):
+        engine.play()
+    assert (engine.figures().running, engine.figures().preemptions) == (3, 0)
+    engine.limit_cache(1)  # and yet it keeps the 21 blocks that one request needs
+    while engine.figures().running > 1:
+        engine.play()
+        assert 0 < engine.figures().kv_usage <= 1
+    assert engine.figures().waiting == 2
+    assert engine.figures().preemptions >= 2
+    engine.limit_cache(None)
+    engine.play()
+    assert (engine.figures().running, engine.figures().waiting) == (3, 0)
+
+
 def test_equal_prefixes_are_computed_once() -> None:
     engine = Engine(profile(max_batch_tokens=1000))
     timelines = play(engine, [request(0, 100, 1, first_id=0), request(1, 100, 1, first_id=0)], concurrency=1)
@@ -183,3 +201,21 @@ def test_every_token_comes_once_and_in_order(
     figures = engine.figures()
     assert (figures.running, figures.waiting, figures.kv_usage) == (0, 0, 0)
     assert figures.prefix_hits <= figures.prefix_queries == sum(prompt for prompt, _out, _family in asked)
+
+
+@given(shapes, st.lists(st.none() | st.integers(1, 40), min_size=1, max_size=8), st.integers(1, 20))
+def test_every_request_ends_however_the_cache_shrinks_and_grows(
+    asked: list[tuple[int, int, int]], limits: list[int | None], plays: int
+) -> None:
+    engine = Engine(profile(num_gpu_blocks=30))
+    for key, (prompt, out, family) in enumerate(asked):
+        engine.submit(request(key, prompt, out, 100 * family), 10 * key)
+    tokens = [0] * len(asked)
+    turn = 0
+    while engine.due_ns() is not None:
+        engine.limit_cache(limits[turn // plays % len(limits)])
+        turn += 1
+        for progress, count, _last in engine.play()[1]:
+            tokens[progress.request.key] += count
+    assert tokens == [out for _prompt, out, _family in asked]
+    assert (engine.figures().running, engine.figures().waiting, engine.figures().kv_usage) == (0, 0, 0)

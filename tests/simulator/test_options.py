@@ -1,4 +1,5 @@
 import argparse
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,27 @@ def test_defaults() -> None:
     assert (chosen.host, chosen.port, chosen.model, chosen.max_model_len) == ("127.0.0.1", 8000, "simulated", 8192)
     assert isinstance(chosen.mode, Profile)
     assert chosen.api_key is None
+
+
+@pytest.mark.parametrize(
+    ("line", "model", "others"),
+    [
+        ("--model a", "a", ()),
+        ("--model a b c", "a", ("b", "c")),
+        ("--model a --model b --exact", "a", ("b",)),
+        ("--model a b a", "a", ("b",)),
+    ],
+)
+def test_models(line: str, model: str, others: tuple[str, ...]) -> None:
+    chosen = read(line)
+    assert (chosen.model, chosen.other_models) == (model, others)
+
+
+def test_faults_of_flags_come_before_those_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "faults.yaml"
+    file.write_text("- status: 429\n- silence:\n")
+    chosen = read(f"--fault stall --faults {file} --fault reset,first=2")
+    assert [fault.kind for fault in chosen.faults] == ["stall", "reset", "status", "silence"]
 
 
 def test_engine_flags_change_the_profile() -> None:
@@ -53,6 +75,11 @@ def test_exact_flags(line: str, timeline: Timeline) -> None:
         ("--exact --tokens-per-event 0", "at least 1"),
         ("--num-gpu-blocks 10", "the KV cache holds 160"),
         ("--max-num-seqs 0", "--max-num-seqs is 0"),
+        ("--exact --fault memory_pressure,share=0.5", "needs an engine"),
+        ("--fault memory_pressure,blocks=66001", "a KV cache of 66000"),
+        ("--model a b --fault stall,model=c", "a fault is for the model 'c', and a, b is served"),
+        ("--fault stal", "did you mean 'stall'"),
+        ("--faults /no/such/file.yaml", "no such file: /no/such/file.yaml"),
         ("--api-key-env INFEROMETER_UNSET_VARIABLE", "not set"),
     ],
 )

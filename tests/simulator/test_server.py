@@ -1,18 +1,19 @@
 """The simulator as its users meet it: a process that says where it listens, and answers."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+
+from simulator.reading import process
 
 TEXT = {"prompt": "once upon a time", "max_tokens": 6, "ignore_eos": True}
 CHAT = {"messages": [{"role": "user", "content": "hello there"}], "max_tokens": 6, "ignore_eos": True}
@@ -20,21 +21,6 @@ FAST = ["--exact", "--ttft-ms", "2", "--itl-ms", "1"]
 SLOW = ["--exact", "--ttft-ms", "2", "--itl-ms", "600000"]
 
 Simulate = Callable[..., httpx.Client]
-
-
-@contextmanager
-def process(*flags: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A simulator on a free port, and its base URL."""
-    command = [sys.executable, "-m", "inferometer.simulator", "--port", "0", *flags]
-    env = {**os.environ, **environment}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as server:
-        assert server.stdout is not None
-        try:
-            words, _, url = server.stdout.readline().strip().rpartition(" ")
-            assert words == "listening on"
-            yield server, url
-        finally:
-            server.terminate()
 
 
 @pytest.fixture
@@ -141,6 +127,19 @@ def test_only_the_key_opens_v1(simulate: Simulate) -> None:
     assert (refused.status_code, refused.json()["error"]["code"]) == (401, 401)
     assert client.get("/v1/models", headers={"authorization": "Bearer s3cret"}).status_code == 200
     assert client.get("/health").status_code == 200
+
+
+def test_all_models_share_the_engine(simulate: Simulate) -> None:
+    client = simulate("--model", "small", "large")
+    body = {"prompt": list(range(40)), "max_tokens": 3, "ignore_eos": True}
+    cached = []
+    for name in ("small", "large"):
+        answer = client.post("/v1/completions", json={**body, "model": name}).json()
+        assert answer["model"] == name
+        cached.append(answer["usage"]["prompt_tokens_details"]["cached_tokens"])
+    assert cached == [0, 32]
+    assert metric(client, 'vllm:generation_tokens_total{engine="0",model_name="small"}') == 6
+    assert "faults" not in client.get("/metrics").text
 
 
 def test_engine_serves_from_its_cache_and_counts(simulate: Simulate) -> None:

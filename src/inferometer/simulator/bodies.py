@@ -81,15 +81,26 @@ class TokenizeBody(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Served(msgspec.Struct, frozen=True):
-    """The model behind the API, and the tokens that a prompt and its answer may have together."""
+    """The models behind the API (the first is meant where none is named), and their limit.
 
-    model: str
+    ``max_model_len``: the tokens that a prompt and its answer may have together.
+    """
+
+    models: tuple[str, ...]
     max_model_len: int
 
 
-class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """A generation request that can be served."""
+class Hint(msgspec.Struct, frozen=True):
+    """What can be told of a generation request before it is checked."""
 
+    model: str | None = None
+    stream: bool | None = None
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """A generation request that can be served. ``model`` is the name that the answer carries."""
+
+    model: str
     chat: bool
     stream: bool
     include_usage: bool
@@ -118,6 +129,14 @@ def decode(body: bytes, kind: type[Body]) -> Body:
         raise ApiError(400, f"1 validation error: JSON decode error: {error}", "Bad Request", "body") from None
 
 
+def hint(body: bytes) -> Hint:
+    """What a body says of model and stream; nothing if it cannot be read."""
+    try:
+        return msgspec.json.decode(body, type=Hint)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return Hint()
+
+
 def read_chat(body: bytes, served: Served) -> Ask:
     """A chat request, checked.
 
@@ -139,7 +158,7 @@ def read_completion(body: bytes, served: Served) -> Ask:
 def read_tokenize(body: bytes, served: Served) -> list[int]:
     """Token ids of a text or a chat; raises as ``read_chat``."""
     asked = decode(body, TokenizeBody)
-    _check_model(asked.model, served.model)
+    _model(asked.model, served.models)
     if asked.messages is not None:
         return _chat_ids(asked.messages)
     if asked.prompt is None:
@@ -148,7 +167,7 @@ def read_tokenize(body: bytes, served: Served) -> list[int]:
 
 
 def _ask(asked: Common, chat: bool, ids: Callable[[], list[int]], limit: int | None, served: Served) -> Ask:
-    _check_model(asked.model, served.model)
+    model = _model(asked.model, served.models)
     if asked.n not in (None, 1):
         raise ApiError(400, f"this simulator answers with one choice; n is {asked.n}", param="n")
     if asked.stream_options is not None and not asked.stream:
@@ -156,6 +175,7 @@ def _ask(asked: Common, chat: bool, ids: Callable[[], list[int]], limit: int | N
     prompt_ids = ids()
     options = asked.stream_options or StreamOptions()
     return Ask(
+        model=model,
         chat=chat,
         stream=bool(asked.stream),
         include_usage=bool(options.include_usage),
@@ -167,10 +187,14 @@ def _ask(asked: Common, chat: bool, ids: Callable[[], list[int]], limit: int | N
     )
 
 
-def _check_model(asked: str | None, model: str) -> None:
-    if asked is not None and asked != model:
-        message = f"The model `{asked}` does not exist. Valid aliases: {model}."
+def _model(asked: str | None, models: tuple[str, ...]) -> str:
+    """The model that is meant."""
+    if asked is None:
+        return models[0]
+    if asked not in models:
+        message = f"The model `{asked}` does not exist. Valid aliases: {', '.join(models)}."
         raise ApiError(404, message, "NotFoundError", "model")
+    return asked
 
 
 def _room(prompt_tokens: int, limit: int | None, max_model_len: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import struct
 import time
 from collections import deque
 from collections.abc import Callable
@@ -14,16 +15,19 @@ from typing import cast
 import httptools
 import msgspec
 
+from inferometer.simulator.faults import Fault
+
 _JSON = b"application/json"
-#: Headers of an SSE answer; what follows are HTTP chunks, and the empty one ends it.
-STREAM_HEAD = (
-    b"HTTP/1.1 200 OK\r\nserver: inferometer-simulator\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
-    b"cache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n"
-)
+#: Status -> its name, of those that HTTP knows.
+PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
+_LINGER = struct.pack("ii", 1, 0)
 
 
 class HttpRequest(msgspec.Struct, frozen=True):
-    """One whole request. Header names are lower case; ``arrived_ns`` (monotonic) is when its last byte was read."""
+    """One whole request. Header names are lower case; ``arrived_ns`` (monotonic) is when its last byte was read.
+
+    ``fault`` is what is to go wrong with its answer.
+    """
 
     method: bytes
     path: bytes
@@ -31,6 +35,7 @@ class HttpRequest(msgspec.Struct, frozen=True):
     body: bytes
     arrived_ns: int
     keep_alive: bool
+    fault: Fault | None = None
 
 
 class Connection(asyncio.Protocol):
@@ -55,9 +60,9 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember the socket: answers are written to it directly, so that each token leaves when it is due."""
         self._transport = cast("asyncio.Transport", transport)
-        sock = transport.get_extra_info("socket")
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._fd = sock.fileno()
+        self._socket = transport.get_extra_info("socket")
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._fd = self._socket.fileno()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (asyncio passes it)
         """The client has gone."""
@@ -72,7 +77,9 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             if self._current is None:
-                self.send(_response(400, b'{"detail":"Invalid HTTP request received."}', _JSON, b"close"))
+                self.send(
+                    response(400, b'{"detail":"Invalid HTTP request received."}', _JSON, b"connection: close\r\n")
+                )
             self._transport.close()
         self._serve_next()
 
@@ -127,10 +134,11 @@ class Connection(asyncio.Protocol):
         if written < len(data):
             self._transport.write(data[written:])
 
-    def respond(self, status: int, body: bytes, content_type: bytes = _JSON) -> None:
-        """A whole answer at once."""
+    def respond(self, status: int, body: bytes, content_type: bytes = _JSON, headers: bytes = b"") -> None:
+        """A whole answer at once; ``headers`` are more of them, each with its end of line."""
         keep = self._current is not None and self._current.keep_alive
-        self.send(_response(status, body, content_type, b"keep-alive" if keep else b"close"))
+        kept = b"connection: keep-alive\r\n" if keep else b"connection: close\r\n"
+        self.send(response(status, body, content_type, headers + kept))
         self.end()
 
     def end(self) -> None:
@@ -146,6 +154,14 @@ class Connection(asyncio.Protocol):
         """Close at once."""
         self._transport.abort()
 
+    def hang_up(self) -> None:
+        """Close with a FIN once everything is written, in the middle of an answer or at its end."""
+        self._transport.close()
+
+    def reset(self) -> None:
+        """Close with a RST."""
+        _reset(self._transport)
+
     def _serve_next(self) -> None:
         """A loop, not a recursion: a client may have pipelined a thousand requests that are answered at once."""
         if self._serving:
@@ -157,8 +173,22 @@ class Connection(asyncio.Protocol):
         self._serving = False
 
 
-def _response(status: int, body: bytes, content_type: bytes, connection: bytes) -> bytes:
+class ResetOnAccept(asyncio.Protocol):
+    """A connection that is reset as soon as it is there."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Reset it."""
+        _reset(cast("asyncio.Transport", transport))
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    """Without time to linger, closing a socket sends a RST (socket(7))."""
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
+    transport.abort()
+
+
+def response(status: int, body: bytes, content_type: bytes = _JSON, headers: bytes = b"") -> bytes:
+    """A whole answer with its length; ``headers`` are more of them, each with its end of line."""
     return (
-        b"HTTP/1.1 %d %b\r\nserver: inferometer-simulator\r\ncontent-type: %b\r\n"
-        b"content-length: %d\r\nconnection: %b\r\n\r\n%b"
-    ) % (status, HTTPStatus(status).phrase.encode(), content_type, len(body), connection, body)
+        b"HTTP/1.1 %d %b\r\nserver: inferometer-simulator\r\ncontent-type: %b\r\ncontent-length: %d\r\n%b\r\n%b"
+    ) % (status, PHRASES.get(status, b"Unknown"), content_type, len(body), headers, body)

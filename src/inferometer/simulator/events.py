@@ -34,7 +34,13 @@ COMPLETION = Shape(
 )
 
 _ROLE = b'{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]'
-DONE = b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
+#: Headers of an SSE answer; what follows are HTTP chunks, and the empty one ends it.
+STREAM_HEAD = (
+    b"HTTP/1.1 200 OK\r\nserver: inferometer-simulator\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
+    b"cache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n"
+)
+LAST_CHUNK = b"0\r\n\r\n"
+DONE = b"e\r\ndata: [DONE]\n\n\r\n" + LAST_CHUNK
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -91,12 +97,12 @@ def token_event(parts: Template, text: bytes, last: bool, usage_bytes: bytes = b
 
 def role_event(parts: Template, usage_bytes: bytes = b"") -> bytes:
     """The first event of a chat: a role and an empty text, which is not a token."""
-    return _chunk(parts.common + _ROLE + usage_bytes + b"}\n\n")
+    return chunk(parts.common + _ROLE + usage_bytes + b"}\n\n")
 
 
 def usage_event(parts: Template, counts: dict[str, object]) -> bytes:
     """The event with ``choices: []`` that ends a stream with usage."""
-    return _chunk(parts.common + b"]" + usage_field(counts) + b"}\n\n")
+    return chunk(parts.common + b"]" + usage_field(counts) + b"}\n\n")
 
 
 def whole_answer(identity: Identity, text: str, finish_reason: str, counts: dict[str, object]) -> bytes:
@@ -118,5 +124,17 @@ def whole_answer(identity: Identity, text: str, finish_reason: str, counts: dict
     )
 
 
-def _chunk(data: bytes) -> bytes:
+def chunk(data: bytes) -> bytes:
+    """Data as one HTTP chunk (RFC 9112, section 7.1)."""
     return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def unchunk(chunks: bytes) -> list[bytes]:
+    """The data of whole HTTP chunks without extensions or trailers; the last, empty one comes as ``b""``."""
+    pieces = []
+    while chunks:
+        size, _, rest = chunks.partition(b"\r\n")
+        end = int(size, 16)
+        pieces.append(rest[:end])
+        chunks = rest[end + 2 :]
+    return pieces

@@ -63,6 +63,7 @@ class Metrics:
         self.prompt_tokens = 0
         self.generation_tokens = 0
         self.finished = dict.fromkeys(FINISH_REASONS, 0)
+        self.faults: dict[str, int] = {}  # by kind; only those that this server was told to have
         self.itl = Histogram(_ITL)
         self.ttft = Histogram(_TTFT)
         self.histograms = {
@@ -135,6 +136,10 @@ def exposition(metrics: Metrics, figures: Figures, model: str, profile: Profile 
         size, count = profile.block_tokens, profile.num_gpu_blocks
         info = f'block_size="{size}",enable_prefix_caching="True",engine="0",num_gpu_blocks="{count}"'
         lines += ["# TYPE vllm:cache_config_info gauge", f"vllm:cache_config_info{{{info}}} 1.0"]
+    if metrics.faults:
+        lines.append("# TYPE inferometer:simulator_faults_total counter")
+    for kind, count in metrics.faults.items():
+        lines.append(f'inferometer:simulator_faults_total{{kind="{kind}"}} {float(count)}')
     return ("\n".join(lines) + "\n").encode()
 
 

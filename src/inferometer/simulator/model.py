@@ -132,6 +132,8 @@ class Engine:
         self._step: Step | None = None
         self._submitted = 0
         self._frontend_free_ns = 0
+        self._limit_blocks: int | None = None
+        self._lost_blocks = 0
         self._preemptions = 0
         self._prefix_queries = 0
         self._prefix_hits = 0
@@ -142,7 +144,7 @@ class Engine:
         Raises:
             ValueError: if its blocks exceed the whole cache, so that it could never finish.
         """
-        needed = -(-(request.prompt_tokens + request.output_tokens) // self._profile.block_tokens)
+        needed = self._blocks_of(request)
         if needed > self._profile.num_gpu_blocks:
             raise ValueError(f"a request of {needed} blocks cannot fit a cache of {self._profile.num_gpu_blocks}")
         self._frontend_free_ns = max(self._frontend_free_ns, now_ns) + self._profile.frontend_serial_ns
@@ -161,6 +163,13 @@ class Engine:
         self._running = [other for other in self._running if other is not progress]
         self._waiting = deque(other for other in self._waiting if other is not progress)
         self._arrivals = sorted(entry for entry in self._arrivals if entry[2] is not progress)
+
+    def limit_cache(self, num_blocks: int | None) -> None:
+        """From the next step on, leave the KV cache so many blocks, or again all of them with None.
+
+        It always keeps what its largest request needs, so that every request comes to its end.
+        """
+        self._limit_blocks = num_blocks
 
     def due_ns(self) -> int | None:
         """When ``play`` has something to do: at the step's end, or at an idle engine's next request; None if never."""
@@ -181,6 +190,8 @@ class Engine:
         """Choose the batch of a step that begins now; None if there is nothing to do."""
         while self._arrivals and self._arrivals[0][0] <= now_ns:
             self._waiting.append(heappop(self._arrivals)[2])
+        if self._limit_blocks is not None or self._lost_blocks:
+            self._resize_cache()
         budget, preempted = self._schedule_running(self._profile.max_batch_tokens)
         if not preempted:
             self._schedule_waiting(budget, now_ns)
@@ -232,7 +243,7 @@ class Engine:
         return Figures(
             running=len(self._running),
             waiting=len(self._waiting),
-            kv_usage=self._pool.used / self._pool.num_blocks,
+            kv_usage=(self._pool.used - self._lost_blocks) / (self._pool.num_blocks - self._lost_blocks),
             prefix_queries=self._prefix_queries,
             prefix_hits=self._prefix_hits,
             preemptions=self._preemptions,
@@ -255,16 +266,36 @@ class Engine:
     def _allocate_or_preempt(self, progress: Progress, tokens: int) -> bool:
         """The youngest sequences lose their blocks until this one has its own; False if it was the youngest itself."""
         while not self._allocate(progress, tokens):
-            victim = self._running.pop()
-            self._pool.release(victim.blocks)
-            victim.blocks = []
-            victim.computed = 0
-            victim.preemptions += 1
-            self._preemptions += 1
-            self._waiting.appendleft(victim)
-            if victim is progress:
+            if self._preempt() is progress:
                 return False
         return True
+
+    def _preempt(self) -> Progress:
+        """The youngest running sequence loses its blocks and waits in front of all others."""
+        victim = self._running.pop()
+        self._pool.release(victim.blocks)
+        victim.blocks = []
+        victim.computed = 0
+        victim.preemptions += 1
+        self._preemptions += 1
+        self._waiting.appendleft(victim)
+        return victim
+
+    def _resize_cache(self) -> None:
+        """Take blocks out of the cache, from the youngest sequences if none are free, or give them back."""
+        total = self._pool.num_blocks
+        live = [*self._running, *self._waiting]
+        least = max((self._blocks_of(progress.request) for progress in live), default=1)
+        lost = 0 if self._limit_blocks is None else max(0, total - max(self._limit_blocks, least))
+        if lost < self._lost_blocks:
+            self._pool.release([None] * (self._lost_blocks - lost))
+        while lost > self._lost_blocks and not self._pool.take(lost - self._lost_blocks):
+            self._preempt()
+        self._lost_blocks = lost
+
+    def _blocks_of(self, request: Request) -> int:
+        """Blocks of a request at its end."""
+        return -(-(request.prompt_tokens + request.output_tokens) // self._profile.block_tokens)
 
     def _schedule_waiting(self, budget: int, now_ns: int) -> None:
         """First come, first served; a chunk of the prompt is enough to start."""

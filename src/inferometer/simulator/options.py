@@ -6,16 +6,21 @@ import argparse
 import os
 import signal
 import sys
+from pathlib import Path
 
 import msgspec
 
 from inferometer.errors import UserError
 from inferometer.simulator.exact import Timeline
+from inferometer.simulator.fault_specs import read_file, read_spec
+from inferometer.simulator.faults import KINDS, Fault
+from inferometer.simulator.listening import run
 from inferometer.simulator.model import Profile
 from inferometer.simulator.profiles import PROFILES
-from inferometer.simulator.server import Settings, run
+from inferometer.simulator.server import Settings
 
 DEFAULT_PROFILE = "l4-qwen2.5-0.5b"
+DEFAULT_MODEL = "simulated"
 _EXACT_DEFAULTS = {"ttft_ms": 50.0, "itl_ms": 10.0, "tokens_per_event": 1}
 _EXACT_MODEL_LEN = 131_072
 _PR_SET_PDEATHSIG = 1
@@ -26,18 +31,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     add("--port", type=int, default=8000, help="port to listen on, 0 for a free one (%(default)s)")
-    add("--model", default="simulated", help="name of the model (%(default)s)")
+    names = f"names of the models, the default one first ({DEFAULT_MODEL}); may be repeated"
+    add("--model", nargs="+", action="extend", help=names)
     add("--profile", choices=sorted(PROFILES), help=f"engine to imitate ({DEFAULT_PROFILE})")
     add("--exact", action="store_true", help="play a known timeline instead of an engine, whatever the load")
     add("--ttft-ms", type=float, help="with --exact: from the request to the first token (50)")
     add("--itl-ms", type=float, help="with --exact: from token to token (10)")
     add("--tokens-per-event", type=int, help="with --exact: tokens in each event (1)")
-    add("--seed", type=int, default=0, help="seed of answers and of jitter (%(default)s)")
+    add("--seed", type=int, default=0, help="seed of answers, jitter and shares of faults (%(default)s)")
     add("--max-model-len", type=int, help="longest prompt and answer together, in tokens")
     add("--max-num-seqs", type=int, help="sequences in one batch")
     add("--num-gpu-blocks", type=int, help="blocks of 16 tokens in the KV cache")
     add("--api-key-env", metavar="NAME", help="environment variable with the key that clients must send")
     add("--log-served", metavar="FILE", help="append when each event was due and written, one JSON line per request")
+    add("--fault", metavar="SPEC", action="append", default=[], help=f"misbehave, may be repeated: {', '.join(KINDS)}")
+    add("--faults", metavar="FILE", help="faults as a YAML list, after those of --fault")
     add("--die-with-parent", action="store_true", help="end when the process that started this one ends (Linux)")
 
 
@@ -49,15 +57,18 @@ def settings(args: argparse.Namespace) -> Settings:
     """
     mode = _timeline(args) if args.exact else _profile(args)
     max_model_len = mode.max_model_len if isinstance(mode, Profile) else args.max_model_len or _EXACT_MODEL_LEN
+    model, *others = dict.fromkeys(args.model or [DEFAULT_MODEL])
     return Settings(
         host=args.host,
         port=args.port,
-        model=args.model,
+        model=model,
+        other_models=tuple(others),
         mode=mode,
         max_model_len=max_model_len,
         seed=args.seed,
         api_key=_api_key(args.api_key_env),
         log_served=args.log_served,
+        faults=_faults(args, mode, (model, *others)),
     )
 
 
@@ -101,6 +112,22 @@ def _profile(args: argparse.Namespace) -> Profile:
             " lower --max-model-len or raise --num-gpu-blocks"
         )
     return profile
+
+
+def _faults(args: argparse.Namespace, mode: Profile | Timeline, models: tuple[str, ...]) -> tuple[Fault, ...]:
+    faults = [read_spec(spec) for spec in args.fault] + (read_file(Path(args.faults)) if args.faults else [])
+    for fault in faults:
+        if fault.model not in (None, *models):
+            raise UserError(f"a fault is for the model {fault.model!r}, and {', '.join(models)} is served: name that")
+        if fault.kind != "memory_pressure":
+            continue
+        if isinstance(mode, Timeline):
+            raise UserError("memory_pressure needs an engine with a KV cache and --exact plays none: leave one out")
+        if (fault.blocks or 0) > mode.num_gpu_blocks:
+            raise UserError(
+                f"memory_pressure leaves {fault.blocks} blocks of a KV cache of {mode.num_gpu_blocks}: leave fewer"
+            )
+    return tuple(faults)
 
 
 def _positive(args: argparse.Namespace, *flags: str) -> None:

@@ -4,57 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import gc
 import hmac
-import signal
 import time
 from collections.abc import Callable
-from typing import IO
+from typing import IO, Any
 
 import msgspec
 
 from inferometer import __version__
-from inferometer.errors import UserError
 from inferometer.schedule.timer import Timer
 from inferometer.simulator import bodies, events
 from inferometer.simulator.blocks import chain_hashes
 from inferometer.simulator.bodies import ApiError, Ask, Served
-from inferometer.simulator.connection import STREAM_HEAD, Connection, HttpRequest
+from inferometer.simulator.connection import Connection, HttpRequest, ResetOnAccept
 from inferometer.simulator.exact import ExactEngine
 from inferometer.simulator.exact import Timeline as ExactTimeline
+from inferometer.simulator.faults import Asked, Chooser, Fault, Met
 from inferometer.simulator.metrics import Metrics, exposition
+from inferometer.simulator.misbehaviour import ALTERED, INSTEAD, Calls, spoiled
 from inferometer.simulator.model import Engine, Playable, Profile, Progress, Request
-from inferometer.simulator.tokens import WORDS, Answer, tokenize, write_answer
+from inferometer.simulator.streams import Stream, new_stream, next_events, whole_answer
+from inferometer.simulator.tokens import Answer, tokenize, write_answer
 
-_SPACED = {word: b" " + word.encode() for word in WORDS}
+_SHAPES = {b"/v1/chat/completions": events.CHAT, b"/v1/completions": events.COMPLETION}
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """How the simulator is run. ``mode`` is an engine's profile or a timeline; ``log_served`` a path."""
+    """How the simulator is run. ``mode`` is an engine's profile or a timeline; ``log_served`` a path.
+
+    ``model`` is the default, ``other_models`` are served beside it by the same engine.
+    """
 
     host: str
     port: int
     model: str
     mode: Profile | ExactTimeline
     max_model_len: int
+    other_models: tuple[str, ...] = ()
     seed: int = 0
     api_key: str | None = None
     log_served: str | None = None
-
-
-class Stream(msgspec.Struct, eq=False):
-    """One answer under way. ``texts`` are the pieces to send, one per token."""
-
-    connection: Connection
-    ask: Ask
-    answer: Answer
-    identity: events.Identity
-    log_id: str
-    parts: events.Template
-    texts: list[bytes]
-    last_ns: int = 0
-    due_ns: list[int] = []
-    written_ns: list[int] = []
+    faults: tuple[Fault, ...] = ()
 
 
 class Server:
@@ -63,18 +53,22 @@ class Server:
     def __init__(self, settings: Settings, loop: asyncio.AbstractEventLoop, log: IO[bytes] | None = None) -> None:
         self._settings = settings
         self._engine = _engine(settings)
-        self._served = Served(settings.model, settings.max_model_len)
+        self._served = Served((settings.model, *settings.other_models), settings.max_model_len)
         self._log = log
         self._metrics = Metrics(settings.max_model_len)
+        self._metrics.faults = {fault.kind: 0 for fault in settings.faults}
+        self._chooser = Chooser(settings.faults, settings.seed) if settings.faults else None
+        self._loop = loop
         self._timer = Timer(loop, self._play)
         self._armed_ns: int | None = None
-        self._streams: dict[int, tuple[Stream, Progress]] = {}
+        self._streams: dict[int, tuple[Stream, Progress, Connection]] = {}
         self._keys: dict[Connection, int] = {}
         self._count = 0
         self._started_s = int(time.time())
+        self._began_ns = time.monotonic_ns()
         self._routes: dict[bytes, tuple[bytes, Callable[[Connection, HttpRequest], None]]] = {
-            b"/v1/chat/completions": (b"POST", functools.partial(self._generate, events.CHAT)),
-            b"/v1/completions": (b"POST", functools.partial(self._generate, events.COMPLETION)),
+            b"/v1/chat/completions": (b"POST", self._generate),
+            b"/v1/completions": (b"POST", self._generate),
             b"/v1/models": (b"GET", self._models),
             b"/tokenize": (b"POST", self._tokenize),
             b"/health": (b"GET", lambda connection, _request: connection.respond(200, b"")),
@@ -82,17 +76,65 @@ class Server:
             b"/metrics": (b"GET", self._exposition),
         }
 
-    def connect(self) -> Connection:
+    def connect(self) -> asyncio.Protocol:
         """The protocol of a new connection."""
+        if self._chooser is not None:
+            met = self._chooser.connection(self._age_s())
+            if met is not None:
+                self.count_fault(met.fault.kind)
+                return ResetOnAccept()
         return Connection(self._serve, self._dropped)
 
     def close(self) -> None:
         """Stop playing and drop every client in the middle of an answer."""
         self._timer.close()
-        for stream, _progress in list(self._streams.values()):
-            stream.connection.close()
+        for connection in list(self._keys):
+            connection.close()
+
+    def count_fault(self, kind: str) -> None:
+        """Count a fault that strikes, for /metrics."""
+        self._metrics.faults[kind] += 1
+
+    def limit_cache(self, num_blocks: int | None, share: float | None) -> None:
+        """Leave the engine so many blocks (or such a share) of its KV cache, or with two None all of them again."""
+        mode = self._settings.mode
+        if isinstance(self._engine, Engine) and isinstance(mode, Profile):
+            self._engine.limit_cache(max(1, round(share * mode.num_gpu_blocks)) if share else num_blocks)
+
+    def _age_s(self) -> float:
+        return (time.monotonic_ns() - self._began_ns) / 1e9
 
     def _serve(self, connection: Connection, request: HttpRequest) -> None:
+        if self._chooser is not None:
+            asked = self._asked(request)
+            met = self._chooser.request(asked, self._age_s())
+            if met is not None:
+                return self._misbehave(connection, request, asked, met)
+        return self._answer(connection, request)
+
+    def _asked(self, request: HttpRequest) -> Asked:
+        path = request.path.decode("latin-1")
+        if request.path not in _SHAPES or request.method != b"POST":
+            return Asked(path)
+        hint = bodies.hint(request.body)
+        return Asked(path, True, hint.model or self._settings.model, bool(hint.stream))
+
+    def _misbehave(self, connection: Connection, request: HttpRequest, asked: Asked, met: Met) -> None:
+        """Do what the fault says in place of the answer, or see to it that the answer goes wrong."""
+        fault = met.fault
+        if asked.generates and fault.kind not in INSTEAD:
+            return self._answer(connection, msgspec.structs.replace(request, fault=fault))
+        self.count_fault(fault.kind)
+        if asked.generates:
+            log_id = request.headers.get(b"x-request-id", b"").decode("latin-1")
+            line = {"request_id": log_id, "arrival_ns": request.arrived_ns, "due_ns": [], "written_ns": []}
+            self._write_log(line, fault.kind)
+        if fault.kind in INSTEAD:
+            return INSTEAD[fault.kind](connection, asked, met)
+        self._loop.call_later(fault.delay_ms / 1000, self._answer, connection, request)
+        return None
+
+    def _answer(self, connection: Connection, request: HttpRequest) -> None:
         route = self._routes.get(request.path)
         if route is None:
             return connection.respond(404, b'{"detail":"Not Found"}')
@@ -114,30 +156,43 @@ class Server:
         if not hmac.compare_digest(sent, b"Bearer " + key.encode()):
             raise ApiError(401, "Unauthorized: the bearer key is missing or wrong.", "AuthenticationError")
 
-    def _generate(self, shape: events.Shape, connection: Connection, request: HttpRequest) -> None:
-        settings = self._settings
+    def _generate(self, connection: Connection, request: HttpRequest) -> None:
+        shape, fault = _SHAPES[request.path], request.fault
         read = bodies.read_chat if shape is events.CHAT else bodies.read_completion
         ask = read(request.body, self._served)
-        answer = write_answer(ask.prompt_ids, settings.seed, ask.max_tokens, ask.min_tokens, ask.ignore_eos)
+        answer = write_answer(ask.prompt_ids, self._settings.seed, ask.max_tokens, ask.min_tokens, ask.ignore_eos)
         self._count += 1
-        stream = self._stream(shape, connection, request, ask, answer)
-        progress = self._engine.submit(self._engine_request(ask, answer), request.arrived_ns)
-        self._streams[self._count] = (stream, progress)
-        self._keys[connection] = self._count
-        if ask.stream:
-            connection.send(STREAM_HEAD)
-        self._arm()
-
-    def _stream(
-        self, shape: events.Shape, connection: Connection, request: HttpRequest, ask: Ask, answer: Answer
-    ) -> Stream:
         request_id = f"{shape.id_prefix}{self._started_s:x}{self._count:08x}"
         log_id = request.headers.get(b"x-request-id", request_id.encode()).decode("latin-1")
-        identity = events.Identity(shape, request_id, int(time.time()), self._settings.model)
-        parts = events.template(identity, answer.finish_reason)
-        texts = [_SPACED[word] for word in answer.words]
-        texts[0] = texts[0][1:]
-        return Stream(connection, ask, answer, identity, log_id, parts, texts)
+        written = (ask, answer)
+        if fault is not None and fault.kind in ALTERED:
+            ask, answer = ALTERED[fault.kind](fault, ask, answer)
+        identity = events.Identity(shape, request_id, int(time.time()), ask.model)
+        stream = new_stream(connection, ask, answer, identity, log_id)
+        progress = self._engine.submit(self._engine_request(ask, answer), request.arrived_ns)
+        self._streams[self._count] = (stream, progress, connection)
+        self._keys[connection] = self._count
+        if fault is not None:
+            self._spoil(connection, stream, progress, fault, (ask, answer) != written)
+        if ask.stream:
+            stream.wire.send(events.STREAM_HEAD)
+        self._arm()
+
+    def _spoil(self, connection: Connection, stream: Stream, progress: Progress, fault: Fault, altered: bool) -> None:
+        """Let an answer go wrong on its way, unless what is wrong is in it already."""
+        struck = functools.partial(self._struck, stream, progress, fault.kind)
+        if fault.kind not in ALTERED:
+            calls = Calls(struck, functools.partial(self._dropped, connection))
+            stream.wire = spoiled(connection, fault, progress, calls)
+        elif altered:
+            struck()
+
+    def _struck(self, stream: Stream, progress: Progress, kind: str) -> None:
+        """A fault strikes an answer under way. If this ends the process, now is the time to write it down."""
+        stream.fault = kind
+        self.count_fault(kind)
+        if kind == "die":
+            self._log_served(stream, progress)
 
     def _engine_request(self, ask: Ask, answer: Answer) -> Request:
         """The answer is hashed with the prompt: the next turn of a conversation finds both in the cache."""
@@ -154,7 +209,7 @@ class Server:
         key = self._keys.pop(connection, None)
         if key is None:
             return
-        stream, progress = self._streams.pop(key)
+        stream, progress, _ = self._streams.pop(key)
         self._engine.abort(progress)
         self._metrics.finish(progress, time.monotonic_ns(), "abort")
         self._log_served(stream, progress)
@@ -188,52 +243,53 @@ class Server:
             self._metrics.itl.observe((at_ns - stream.last_ns) / 1e9)
         stream.last_ns = at_ns
         if stream.ask.stream:
-            data = _event(stream, progress, end - tokens, end, last)
+            data = next_events(stream, progress, end - tokens, end, last)
             if self._log is not None:
                 stream.due_ns.append(at_ns)
                 stream.written_ns.append(time.monotonic_ns())
-            stream.connection.send(data)
+            stream.wire.send(data)
         if last:
-            self._finish(key, stream, progress, at_ns)
+            self._finish(key, progress, at_ns)
 
-    def _finish(self, key: int, stream: Stream, progress: Progress, at_ns: int) -> None:
-        del self._streams[key]
-        self._keys.pop(stream.connection, None)
-        reason = stream.answer.finish_reason
-        self._metrics.finish(progress, at_ns, reason)
+    def _finish(self, key: int, progress: Progress, at_ns: int) -> None:
+        entry = self._streams.pop(key, None)
+        if entry is None:  # it went wrong at its last token
+            return
+        stream, _, connection = entry
+        self._keys.pop(connection, None)
+        self._metrics.finish(progress, at_ns, stream.answer.finish_reason)
         if stream.ask.stream:
-            stream.connection.end()
+            stream.wire.end()
         else:
-            text = b"".join(stream.texts).decode()
-            body = events.whole_answer(stream.identity, text, reason, _usage(progress))
+            body = whole_answer(stream, progress)
             if self._log is not None:
                 stream.due_ns.append(at_ns)
                 stream.written_ns.append(time.monotonic_ns())
-            stream.connection.respond(200, body)
+            stream.wire.respond(200, body)
         self._log_served(stream, progress)
 
     def _log_served(self, stream: Stream, progress: Progress) -> None:
-        if self._log is None:
-            return
-        line = {
-            "request_id": stream.log_id,
-            "arrival_ns": progress.arrived_ns,
-            "due_ns": stream.due_ns,
-            "written_ns": stream.written_ns,
-        }
-        self._log.write(msgspec.json.encode(line) + b"\n")
+        line = {"request_id": stream.log_id, "arrival_ns": progress.arrived_ns}
+        self._write_log(line | {"due_ns": stream.due_ns, "written_ns": stream.written_ns}, stream.fault)
+
+    def _write_log(self, line: dict[str, Any], fault: str | None) -> None:
+        if self._log is not None:
+            self._log.write(msgspec.json.encode(line | ({"fault": fault} if fault else {})) + b"\n")
 
     def _models(self, connection: Connection, _request: HttpRequest) -> None:
-        model = {
-            "id": self._settings.model,
-            "object": "model",
-            "created": self._started_s,
-            "owned_by": "inferometer",
-            "root": self._settings.model,
-            "parent": None,
-            "max_model_len": self._settings.max_model_len,
-        }
-        connection.respond(200, msgspec.json.encode({"object": "list", "data": [model]}))
+        models = [
+            {
+                "id": name,
+                "object": "model",
+                "created": self._started_s,
+                "owned_by": "inferometer",
+                "root": name,
+                "parent": None,
+                "max_model_len": self._settings.max_model_len,
+            }
+            for name in self._served.models
+        ]
+        connection.respond(200, msgspec.json.encode({"object": "list", "data": models}))
 
     def _tokenize(self, connection: Connection, request: HttpRequest) -> None:
         ids = bodies.read_tokenize(request.body, self._served)
@@ -259,75 +315,3 @@ def _engine(settings: Settings) -> Playable:
     if isinstance(settings.mode, ExactTimeline):
         return ExactEngine(settings.mode)
     return Engine(settings.mode, settings.seed)
-
-
-def _usage(progress: Progress) -> dict[str, object]:
-    return events.usage(progress.request.prompt_tokens, progress.generated, progress.cached_tokens)
-
-
-def _event(stream: Stream, progress: Progress, begin: int, end: int, last: bool) -> bytes:
-    """The bytes for the tokens from ``begin`` to ``end``: usually one event, more at either end of the stream."""
-    ask, parts = stream.ask, stream.parts
-    text = stream.texts[begin] if end - begin == 1 else b"".join(stream.texts[begin:end])
-    usage = events.usage_field(_usage(progress)) if ask.continuous_usage else b""
-    data = events.token_event(parts, text, last, usage)
-    if begin == 0 and ask.chat:
-        zero = events.usage(progress.request.prompt_tokens, 0, progress.cached_tokens)
-        data = events.role_event(parts, events.usage_field(zero) if ask.continuous_usage else b"") + data
-    if last:
-        data += (events.usage_event(parts, _usage(progress)) if ask.include_usage else b"") + events.DONE
-    return data
-
-
-async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; prints one line with the address when ready.
-
-    Raises:
-        UserError: if the address cannot be listened on or the log cannot be written.
-    """
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    log = _open_log(settings.log_served)
-    server = Server(settings, loop, log)
-    try:
-        listener = await loop.create_server(server.connect, settings.host, settings.port, backlog=4096)
-    except OSError as error:
-        raise UserError(
-            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}): try --port 0 for a free port"
-        ) from error
-    # What exists now stays: the collector need not look at it in the middle of a step.
-    gc.freeze()
-    port = listener.sockets[0].getsockname()[1]
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    print(f"listening on http://{host}:{port}", flush=True)  # noqa: T201 (the promise to whoever started us)
-    await stop.wait()
-    listener.close()
-    server.close()
-    if log is not None:
-        log.close()
-
-
-def _open_log(path: str | None) -> IO[bytes] | None:
-    if path is None:
-        return None
-    try:
-        return open(path, "ab", buffering=0)  # noqa: PTH123 (open while the server runs)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path} ({error.strerror}): give --log-served a file that can be written"
-        ) from error
-
-
-def run(settings: Settings) -> int:
-    """Serve in a new event loop (uvloop, where there is one) and return the exit code."""
-    try:
-        import uvloop
-
-        new_loop: Callable[[], asyncio.AbstractEventLoop] | None = uvloop.new_event_loop
-    except ImportError:
-        new_loop = None
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(serve(settings))
-    return 0
