@@ -21,7 +21,7 @@ from inferometer.client.engine import Engine, Shape, Tally, Wiring
 from inferometer.client.exchange import Failure, Job, Observer
 from inferometer.client.supply import Supply, request_head
 from inferometer.config.models import Phase, Retries, Timeouts
-from inferometer.records.record import Clock, Record
+from inferometer.records.record import Clock, Record, Stamps
 
 
 class Stage(NamedTuple):
@@ -32,6 +32,7 @@ class Stage(NamedTuple):
     closed: bool = True
     timeouts: Timeouts = Timeouts()
     retries: Retries = Retries()
+    stamps_ns: Callable[[list[object]], Stamps] | None = None
     kernel: bool = True
     opened: int = 0
     tls: ssl.SSLContext | None = None
@@ -64,6 +65,7 @@ def play(port: int, stage: Stage) -> Played:
 async def _play(loop: asyncio.AbstractEventLoop, port: int, stage: Stage, folder: Path) -> Played:
     board, records = Board(folder / "board", 1, create=True), list[Record]()
     engine = Engine(loop, _wiring(port, stage, board, records))
+    loop.set_exception_handler(lambda _, context: engine.break_down(str(context.get("exception"))))
     count = len(stage.offsets_ns)
 
     def write(index: int) -> Job:
@@ -75,8 +77,10 @@ async def _play(loop: asyncio.AbstractEventLoop, port: int, stage: Stage, folder
     start_ns = now_ns() - stage.head_start_ns
     schedule = iter(list(zip(range(count), stage.offsets_ns, strict=True)))
     shape = Shape(schedule, supply, stage.slots, stage.closed, start_ns, start_ns + stage.deadline_ns)
-    tally = await engine.play(shape)
-    engine.close()
+    try:
+        tally = await engine.play(shape)
+    finally:
+        engine.close()
     return Played(tally, sorted(records, key=lambda record: record.index), failure, start_ns)
 
 
@@ -87,7 +91,7 @@ def _wiring(port: int, stage: Stage, board: Board, records: list[Record]) -> Wir
         worker=0,
         epoch_ns=0,
         clock=Clock.KERNEL if clock else Clock.USERLAND,
-        stamps_ns=clock.to_monotonic if clock else lambda stamps: np.array(stamps, np.int64),
+        stamps_ns=stage.stamps_ns or clock.to_monotonic if clock else lambda stamps: np.array(stamps, np.int64),
     )
     return Wiring(
         address=resolve("127.0.0.1", port, stage.tls),

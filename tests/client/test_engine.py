@@ -10,7 +10,8 @@ from loopback import PATIENCE_S, STREAM, Serve, answering, listening, request, u
 from stages import Stage, play
 
 from inferometer.client.counters import ABORT, STOP, Board
-from inferometer.records.record import Outcome
+from inferometer.errors import UserError
+from inferometer.records.record import Outcome, Stamps
 
 MS = 1_000_000
 
@@ -130,6 +131,14 @@ def test_abort_ends_what_runs_and_keeps_its_row(serve: Serve) -> None:
     with listening(serve) as port:
         records = play(port, Stage([0] * 5, slots=2, during=during)).records
     assert [record.outcome for record in records] == [Outcome.CLIENT_ABORTED] * 2
+
+
+def test_our_own_bug_ends_the_stage_instead_of_hanging_it() -> None:
+    def bug(_: object) -> Stamps:
+        raise ZeroDivisionError("ours")
+
+    with listening(answering(STREAM)) as port, pytest.raises(UserError, match="ours"):
+        play(port, Stage([0] * 3, stamps_ns=bug))
 
 
 def test_an_empty_share_ends_at_once() -> None:

@@ -88,9 +88,12 @@ class Engine:
         self._inbox = Inbox(loop, collect=wiring.clock is not None)
         self._surroundings = Surroundings(loop, self._inbox, wiring.clock, self._on_end)
         self._idle: list[Connection] = []
+        self._held: dict[Exchange, Connection] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._rows: list[Record] = []
         self._rows_since_ns = 0
+        self._broken = ""
+        self._over = loop.create_future()
 
     async def open_connections(self, wanted: int) -> Failure | None:
         """Open connections until ``wanted`` are idle. The first failure ends it and is returned."""
@@ -107,7 +110,7 @@ class Engine:
         self._shape = shape
         self._free = shape.slots
         self._inflight: set[Exchange] = set()
-        self._held: dict[Exchange, Connection] = {}
+        self._held.clear()
         self._ended: deque[Exchange] = deque()
         self._sent = 0
         self._cap_hits = 0
@@ -115,10 +118,10 @@ class Engine:
         self._connections_max = len(self._idle)
         self._over = self._loop.create_future()
         self._tidying = False
-        self._broken = ""
         self._pacer = Pacer(self._loop, shape.schedule, shape.start_ns, self._pump)
         self._inbox.limit_ns = self._pacer.spare_ns
         ticker = self._loop.create_task(self._tick())
+        ticker.add_done_callback(self._watch_ticker)
         self._settle()
         await self._over
         ended_ns = now_ns()
@@ -134,8 +137,8 @@ class Engine:
         return self._wiring.clock.steps if self._wiring.clock is not None else 0
 
     def close(self) -> None:
-        """Close every idle connection."""
-        for connection in self._idle:
+        """Close every connection."""
+        for connection in (*self._idle, *self._held.values()):
             connection.close()
         self._idle.clear()
         self._inbox.close()
@@ -297,6 +300,16 @@ class Engine:
             self._broken = f"cannot write what was measured: {error}"
             return
         self._rows = []
+
+    def break_down(self, sentence: str) -> None:
+        """End the stage at once with what there is: something went wrong that must not."""
+        self._broken = self._broken or sentence
+        if not self._over.done():
+            self._over.set_result(None)
+
+    def _watch_ticker(self, ticker: asyncio.Task[None]) -> None:
+        if not ticker.cancelled() and (error := ticker.exception()) is not None:
+            self._loop.call_exception_handler({"message": "the ticker ended", "exception": error})
 
     # --- once in a while -----------------------------------------------------------------------------------------
 

@@ -30,6 +30,8 @@ from inferometer.workload.tokens import PromptSpec
 #: Between the order to start and the start: enough for every worker to have read the order.
 LEAD_NS = 30_000_000
 LOOK_S = 0.1
+#: A worker that goes on for this long after the order to end at once does not hear any more.
+DEAF_NS = 15_000_000_000
 
 
 class Progress(NamedTuple):
@@ -111,6 +113,10 @@ class Worker:
         """How a dead worker ended."""
         code = self._process.wait()
         return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+
+    def kill(self) -> None:
+        """End it at once; what it had written is kept."""
+        self._process.kill()
 
     def end(self) -> None:
         """Close its stdin, which ends it; kill it if it does not."""
@@ -215,6 +221,9 @@ class Crew:
             self._stopped = f"stage {number + 1} was stopped early: {clause}{skipped}"
         if now_ns() > self._drain_until_ns:
             self._board.order(ABORT)
+        if now_ns() > self._drain_until_ns + DEAF_NS:
+            for worker in self._workers:
+                worker.kill()
 
     def _order(self, order: Order) -> None:
         for worker in self._workers:
@@ -258,8 +267,8 @@ class Crew:
         def on_signal(_: int, __: FrameType | None) -> None:
             assert self._board is not None  # noqa: S101
             self._board.order(ABORT if self._interrupts else STOP)
+            self._drain_until_ns = now_ns() + (0 if self._interrupts else drain_s * 1e9)
             self._interrupts += 1
-            self._drain_until_ns = now_ns() + drain_s * 1e9
 
         before = {which: signal.signal(which, on_signal) for which in (signal.SIGINT, signal.SIGTERM)}
         try:

@@ -13,6 +13,7 @@ import resource
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -92,6 +93,7 @@ def _obey(setup: Setup) -> None:
     board = Board(Path(setup.board), setup.workers)
     writer = Writer(Path(setup.directory), setup.worker)
     engine = Engine(loop, _wiring(setup, plan, board, writer))
+    loop.set_exception_handler(lambda _, context: _own_fault(engine, context))
     url = urlsplit(ask.url(plan.target, plan.target.endpoint or APIS[plan.target.api].path))
     path = f"{url.path}?{url.query}" if url.query else url.path
     head = request_head(path, url.netloc.rpartition("@")[2], ask.headers(plan.target))
@@ -106,6 +108,15 @@ def _obey(setup: Setup) -> None:
             _say(Done(_play(post, prepared, order.start_ns)))
     engine.close()
     writer.close()
+
+
+def _own_fault(engine: Engine, context: dict[str, Any]) -> None:
+    """An exception that nobody expected is our bug: it ends the run instead of letting a request wait for ever."""
+    error = context.get("exception")
+    if error is not None:
+        traceback.print_exception(error)
+    what = f"{type(error).__name__}: {error}" if error is not None else context["message"]
+    engine.break_down(f"an error in inferometer itself ended the run ({what}): please report it; the rows are kept")
 
 
 def _prepare(post: Post, order: Prepare) -> tuple[Prepared, str | None]:
