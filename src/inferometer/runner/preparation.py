@@ -20,8 +20,9 @@ from inferometer.workload.tokens import DEFAULT_VOCABULARY, FIRST_ID, PromptSpec
 
 #: Tokens of a common word. Counts that grow more slowly do not follow the prompt.
 LEAST_PER_WORD = 0.25
-#: Between two tries of a question that was refused for the moment, in s.
-PAUSES_S = (0.1, 0.1, 0.2, 0.2, 0.5, 0.5, 1.0, 1.0)
+#: Between two tries of a question that was refused for the moment, in s; and of one that a router may have lost.
+BUSY_PAUSES_S = (0.1, 0.1, 0.2, 0.2, 0.5, 0.5, 1.0, 1.0)
+LOST_PAUSES_S = (0.05,) * 8
 
 T = TypeVar("T")
 
@@ -50,13 +51,13 @@ def prepare(plan: Plan) -> Prepared:
 
 def _patiently(ask: Callable[..., T], *about: Any) -> T:
     """Ask again when a router or an overloaded server says no: it shall be measured, not convicted by one answer."""
-    for pause_s in PAUSES_S:
+    for busy_s, lost_s in zip(BUSY_PAUSES_S, LOST_PAUSES_S, strict=True):
         try:
             return ask(*about)
         except RefusedError as error:
-            if error.status != 429 and error.status < 500:
+            if error.status not in {404, 429} and error.status < 500:
                 raise
-            time.sleep(pause_s)
+            time.sleep(lost_s if error.status == 404 else busy_s)
     return ask(*about)
 
 
