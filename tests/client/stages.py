@@ -17,8 +17,10 @@ from inferometer.client.apis import APIS
 from inferometer.client.clock import RealtimeOffset, now_ns
 from inferometer.client.connection import resolve
 from inferometer.client.counters import Board, Counters
-from inferometer.client.engine import Engine, Shape, Tally, Wiring
+from inferometer.client.engine import Engine
 from inferometer.client.exchange import Failure, Job, Observer
+from inferometer.client.play import Shape, Tally, Wiring
+from inferometer.client.recorder import Desk
 from inferometer.client.supply import Supply, request_head
 from inferometer.config.models import Phase, Retries, Timeouts
 from inferometer.records.record import Clock, Record, Stamps
@@ -97,11 +99,9 @@ def _wiring(port: int, stage: Stage, board: Board, records: list[Record]) -> Wir
         address=resolve("127.0.0.1", port, stage.tls),
         timeouts=stage.timeouts,
         clock=clock,
-        observer=observer,
-        counters=Counters(board, 0),
+        desk=Desk(observer, Counters(board, 0), records.extend),
         retries=stage.retries,
         seed=0,
-        append=records.extend,
     )
 
 

@@ -26,8 +26,10 @@ from inferometer.client.apis import APIS
 from inferometer.client.clock import RealtimeOffset
 from inferometer.client.connection import KERNEL_STAMPS, Address, resolve
 from inferometer.client.counters import ABORT, Board, Counters
-from inferometer.client.engine import Engine, Shape, Tally, Wiring
+from inferometer.client.engine import Engine
 from inferometer.client.exchange import Job, Observer
+from inferometer.client.play import Shape, Tally, Wiring
+from inferometer.client.recorder import Desk
 from inferometer.client.supply import Supply, job_writer, request_head
 from inferometer.config.models import OpenLoop, Phase, Plan, Target
 from inferometer.errors import UserError
@@ -206,11 +208,9 @@ def _wiring(setup: Setup, plan: Plan, board: Board, writer: Writer) -> Wiring:
         address=_address(plan.target),
         timeouts=plan.target.timeouts,
         clock=clock,
-        observer=observer,
-        counters=Counters(board, setup.worker),
+        desk=Desk(observer, Counters(board, setup.worker), writer.append),
         retries=plan.target.retries,
         seed=plan.seed,
-        append=writer.append,
     )
 
 
