@@ -1,5 +1,6 @@
 # make bench    set up, start the simulator, run the sweep, print the table
 # make test     everything that CI checks
+# make fuzz     every parser fed with spoilt input, for as long as FUZZ_SECONDS says
 # make instrument   the instrument against truth and its peers (needs a C compiler)
 
 PYTHON ?= python3
@@ -7,13 +8,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: bench test lint instrument lock clean
+.PHONY: bench test fuzz lint instrument lock clean
 
 bench: $(VENV)/installed
 	$(BIN)/inferometer run --max-concurrency 1 2 4 8 16 32 --random-input-len 256 --random-output-len 128 --ignore-eos --seed 42
 
 test: $(VENV)/developer lint
 	$(BIN)/python -m pytest -q
+
+# Each target for FUZZ_SECONDS; atheris is no dependency of anything else.
+fuzz: $(VENV)/developer
+	$(INSTALL) atheris
+	$(BIN)/python tests/fuzz/campaign.py --seconds $(or $(FUZZ_SECONDS),60)
 
 lint: $(VENV)/developer
 	$(BIN)/ruff format --check src tests benchmarks

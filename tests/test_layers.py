@@ -19,6 +19,8 @@ PURE = (
     "schedule/arrivals.py",
     "client/sse.py",
     "client/exchange.py",
+    "client/failure.py",
+    "client/apis.py",
     "simulator/model.py",
     "simulator/exact.py",
     "simulator/blocks.py",

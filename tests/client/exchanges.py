@@ -34,10 +34,8 @@ def observer(api: str = "openai-chat", epoch_ns: int = 0) -> Observer:
     return Observer(APIS[api], 2, epoch_ns, Clock.USERLAND, lambda stamps: np.array(stamps, np.int64))
 
 
-def play(
-    reads: Iterable[tuple[int, bytes]], *, closed: bool = False, api: str = "openai-chat", epoch_ns: int = 0
-) -> Record:
-    """The record of one exchange that reads (stamp in ns, bytes); ``closed``: then the server closes the connection."""
+def fed(reads: Iterable[tuple[int, bytes]], *, closed: bool = False, epoch_ns: int = 0) -> Exchange:
+    """An exchange that has read (stamp in ns, bytes); ``closed``: then the server closed the connection."""
     exchange = Exchange(JOB, epoch_ns)
     exchange.written(epoch_ns)
     for at_ns, data in reads:
@@ -45,7 +43,14 @@ def play(
         exchange.ended_ns = at_ns
     if closed:
         exchange.closed()
-    return exchange.record(observer(api, epoch_ns))
+    return exchange
+
+
+def play(
+    reads: Iterable[tuple[int, bytes]], *, closed: bool = False, api: str = "openai-chat", epoch_ns: int = 0
+) -> Record:
+    """The record of such an exchange."""
+    return fed(reads, closed=closed, epoch_ns=epoch_ns).record(observer(api, epoch_ns))
 
 
 def split(whole: bytes, cuts: Iterable[int]) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""From bytes and stamps to a record: real answers, streams that others stumble over, and any split of them."""
+"""From bytes and stamps to a record: real answers, the stamps of events, and what events say."""
 
 import json
 import re
@@ -8,19 +8,19 @@ from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
-import httptools
 import pytest
-from cases import CASES, DONE, PLAIN, ROLE, WORDS, Case, T, delta, event, tail
-from exchanges import CHUNKED, JOB, LAST_CHUNK, READ_LAG_NS, UNTIL_CLOSE, chunk, numbered, observer, plain, play, split
+from cases import CASES, DONE, PLAIN, ROLE, WORDS, Case, T, delta, ended, tail
+from exchanges import CHUNKED, LAST_CHUNK, READ_LAG_NS, UNTIL_CLOSE, chunk, numbered, plain, play, split
+from framings import FRAMINGS, reads
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inferometer.client.exchange import Exchange
 from inferometer.records.record import Clock, Outcome, Source
 
 CAPTURES = Path(__file__).parent.parent / "fixtures" / "http"
 READS: dict[str, list[tuple[float, int]]] = json.loads((CAPTURES / "reads.json").read_text())
 MS = 1_000_000
+CHUNKS = FRAMINGS["one chunk an event"]
 
 # --- real servers ----------------------------------------------------------------------------------------------------
 
@@ -135,59 +135,13 @@ def test_real_answers_read_byte_by_byte(name: str) -> None:
     assert plain(bytewise, "reads", "merged_reads") == plain(at_once, "reads", "merged_reads")
 
 
-# --- streams that others stumble over --------------------------------------------------------------------------------
-
-
-def reads(case: Case, *, framed: bool) -> list[bytes]:
-    """One read a piece. The end of chunked coding comes alone, as it often does."""
-    if not framed:
-        return [UNTIL_CLOSE, *case.pieces]
-    return [CHUNKED, *map(chunk, case.pieces), *([] if case.cut else [LAST_CHUNK])]
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_cases(name: str) -> None:
-    case = CASES[name]
-    record = play(numbered(reads(case, framed=True)), closed=True)
-    assert record.outcome == case.outcome, record.detail
-    assert (record.detail is None) == (case.outcome is Outcome.OK)
-    assert (len(record.event_ns), record.output_tokens) == (case.events, case.tokens)
-
-
-def test_what_an_error_says_is_kept() -> None:
-    for name in ("error_mid", "error_event", "error_string", "error_detail", "error_object"):
-        assert play(numbered(reads(CASES[name], framed=True))).detail == "engine died"
-
-
-def test_tokens_without_usage_are_events() -> None:
-    assert play(numbered(reads(CASES["no_usage"], framed=True))).output_tokens_source is Source.EVENTS
-    assert play(numbered(reads(CASES["plain"], framed=True))).output_tokens_source is Source.USAGE
-
-
-@settings(deadline=None)
-@given(name=st.sampled_from(sorted(CASES)), framed=st.booleans(), cuts=st.lists(st.integers(0, 10_000), max_size=30))
-def test_any_split_gives_the_same_record(name: str, framed: bool, cuts: list[int]) -> None:
-    whole = b"".join(reads(CASES[name], framed=framed))
-    at_once = play([(5, whole)], closed=True)
-    in_pieces = play([(5, piece) for piece in split(whole, cuts)], closed=True)
-    assert plain(in_pieces, "reads", "merged_reads") == plain(at_once, "reads", "merged_reads")
-
-
-@pytest.mark.parametrize("framed", [True, False], ids=["chunked", "until close"])
-@pytest.mark.parametrize("name", CASES)
-def test_byte_by_byte_gives_the_same_record(name: str, framed: bool) -> None:
-    whole = b"".join(reads(CASES[name], framed=framed))
-    bytewise = play([(5, bytes([byte])) for byte in whole], closed=True)
-    assert plain(bytewise, "reads", "merged_reads") == plain(play([(5, whole)], closed=True), "reads", "merged_reads")
-
-
 # --- stamps ----------------------------------------------------------------------------------------------------------
 
 
 @settings(deadline=None)
 @given(cuts=st.lists(st.integers(0, 10_000), max_size=40), framed=st.booleans())
 def test_an_event_has_the_stamp_of_the_read_that_completes_it(cuts: list[int], framed: bool) -> None:
-    parts = reads(Case((ROLE, *PLAIN)), framed=framed)
+    parts = reads(Case((ROLE, *PLAIN)), CHUNKS if framed else FRAMINGS["until close"])
     pieces = split(b"".join(parts), cuts)
     read_ends = list(accumulate(map(len, pieces)))
     framing = 2 if framed else 0  # the line end behind a chunk is not part of the event
@@ -215,7 +169,7 @@ def test_reads_that_carry_several_tokens_are_counted(pieces: tuple[bytes, ...], 
 def test_times_are_relative_to_the_epoch() -> None:
     epoch_ns = 10**15
     record = play(
-        [(epoch_ns + at_ns, data) for at_ns, data in numbered(reads(CASES["plain"], framed=True))], epoch_ns=epoch_ns
+        [(epoch_ns + at_ns, data) for at_ns, data in numbered(reads(CASES["plain"], CHUNKS))], epoch_ns=epoch_ns
     )
     assert (record.scheduled_ns, record.sent_ns, record.first_byte_ns) == (0, 0, 0)
     assert record.event_ns.tolist() == [1, 2, 3, 4, 5]
@@ -224,74 +178,37 @@ def test_times_are_relative_to_the_epoch() -> None:
 
 
 def test_stamps_of_a_clock_that_was_set_back_do_not_fall() -> None:
-    stamps = [100, 100, 90, 120, 110, 130, 140, 150, 160, 170]
-    record = play(list(zip(stamps, reads(CASES["plain"], framed=True), strict=True)))
+    stamps = [100, 90, 90, 120, 110, 130, 140, 150, 160, 170]
+    record = play(list(zip(stamps, reads(CASES["plain"], CHUNKS), strict=True)))
+    assert record.first_byte_ns == 100
     assert record.event_ns.tolist() == [100, 100, 120, 120, 130]
 
 
+def test_an_event_that_began_in_an_earlier_read_has_the_stamp_of_its_end() -> None:
+    head, first, rest = CHUNKED, chunk(T[0]), b"".join(map(chunk, PLAIN[1:])) + LAST_CHUNK
+    record = play([(10, head + first[:8]), (20, first[8:20]), (30, first[20:] + rest[:9]), (40, rest[9:])])
+    assert record.event_ns.tolist() == [30, 40, 40, 40, 40]
+
+
+def test_a_cr_completes_an_event_before_its_lf_comes() -> None:
+    body = ended(b"\r\n", *PLAIN)
+    record = play([(10, UNTIL_CLOSE + body[0][:-1]), (20, b"\n" + b"".join(body[1:]))], closed=True)
+    assert record.event_ns.tolist() == [10, 20, 20, 20, 20]
+
+
+def test_an_unterminated_event_ends_with_the_body() -> None:
+    record = play([(10, UNTIL_CLOSE + b"".join(T[:2])), (20, delta("stop", content="x").rstrip())], closed=True)
+    assert (record.event_ns.tolist(), record.outcome) == ([10, 10, 20], Outcome.OK)
+
+
 def test_the_place_in_the_plan_is_kept() -> None:
-    record = play(numbered(reads(CASES["plain"], framed=True)))
+    record = play(numbered(reads(CASES["plain"], CHUNKS)))
     assert (record.stage, record.index, record.worker, record.clock) == (1, 3, 2, Clock.USERLAND)
     assert (record.asked_prompt_tokens, record.asked_output_tokens, record.bytes_sent) == (7, 5, 4)
     assert (record.model, record.model_answered) == ("m", "m")
 
 
-# --- HTTP ------------------------------------------------------------------------------------------------------------
-
-
-def answer(status: bytes, body: bytes, kind: bytes = b"application/json") -> list[tuple[int, bytes]]:
-    head = b"HTTP/1.1 %b\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n" % (status, kind, len(body))
-    return [(0, head + body)]
-
-
-@pytest.mark.parametrize(
-    ("reads", "outcome", "detail"),
-    [
-        (answer(b"429 Too Many", b'{"error": {"message": "slow down"}}'), Outcome.HTTP_429, "HTTP 429: slow down"),
-        (answer(b"503 Busy", b"no healthy upstream", b"text/plain"), Outcome.HTTP_5XX, "HTTP 503: no healthy upstream"),
-        (answer(b"502 Bad", b"", b"text/plain"), Outcome.HTTP_5XX, "HTTP 502: "),
-        (answer(b"404 Not", b'{"message": "no route"}'), Outcome.HTTP_4XX, "HTTP 404: no route"),
-        (answer(b"302 Found", b""), Outcome.HTTP_4XX, "HTTP 302: "),
-        (answer(b"200 OK", b"<html>login</html>", b"text/html"), Outcome.NOT_STREAMING, "web page"),
-        (answer(b"200 OK", b'{"error": "no GPU"}'), Outcome.STREAM_ERROR, "no GPU"),
-        (answer(b"200 OK", b"", b"text/event-stream"), Outcome.EMPTY, "the body is empty"),
-    ],
-)
-def test_answers_that_are_no_stream(reads: list[tuple[int, bytes]], outcome: Outcome, detail: str) -> None:
-    record = play(reads)
-    assert record.outcome is outcome
-    assert detail in (record.detail or "")
-
-
-def test_a_long_error_page_is_cut() -> None:
-    assert len(play(answer(b"500 Oops", b"x" * 100_000, b"text/plain")).detail or "") < 2000
-
-
-def test_a_provisional_answer_is_not_the_answer() -> None:
-    rest = reads(CASES["plain"], framed=True)
-    record = play(numbered([b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n", *rest]))
-    assert (record.status, record.outcome, record.output_tokens) == (200, Outcome.OK, 5)
-
-
-def test_what_is_not_http_is_said_at_once() -> None:
-    with pytest.raises(httptools.HttpParserError):
-        play([(0, b"SSH-2.0-OpenSSH_9.9\r\n")])
-
-
-@pytest.mark.parametrize(("closed", "outcome"), [(True, Outcome.OK), (False, Outcome.TRUNCATED)])
-def test_a_body_without_length_ends_with_the_connection(closed: bool, outcome: Outcome) -> None:
-    assert play(numbered(reads(CASES["plain"], framed=False)), closed=closed).outcome is outcome
-
-
-def test_a_shorter_body_than_announced_is_truncated() -> None:
-    body = b"".join(PLAIN)
-    [(_, whole)] = answer(b"200 OK", body, b"text/event-stream")
-    assert play([(0, whole[:-20])], closed=True).outcome is Outcome.TRUNCATED
-    assert play([(0, whole)]).outcome is Outcome.OK
-
-
-def test_events_behind_done_do_not_count() -> None:
-    assert play(numbered([UNTIL_CLOSE, *PLAIN, T[0], event({"error": "late"})]), closed=True).output_tokens == 5
+# --- what events say ----------------------------------------------------------------------------------------------
 
 
 def test_running_totals_of_several_tokens() -> None:
@@ -313,17 +230,8 @@ def test_running_totals_of_several_tokens() -> None:
 )
 def test_what_cannot_be_read_is_a_failure_with_a_row(event: bytes) -> None:
     """No event may take its record or the worker with it, and no text of an answer goes into details."""
-    reads = numbered([CHUNKED, chunk(T[0]), chunk(event), chunk(T[1]), chunk(b"data: [DONE]\n\n"), LAST_CHUNK])
-    record = play(reads)
+    parts = numbered([CHUNKED, chunk(T[0]), chunk(event), chunk(T[1]), chunk(b"data: [DONE]\n\n"), LAST_CHUNK])
+    record = play(parts)
     assert record.outcome is Outcome.MALFORMED
     assert len(record.event_ns) == 2
     assert "cannot be read" in (record.detail or "")
-
-
-def test_a_server_that_repeats_the_key_does_not_get_it_stored() -> None:
-    body = b'{"error": {"message": "Incorrect API key provided: sk-planted"}}'
-    head = b"HTTP/1.1 401 Unauthorized\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
-    exchange = Exchange(JOB, 0)
-    exchange.feed(head + body, 5, 5)
-    record = exchange.record(observer()._replace(secrets=("sk-planted",)))
-    assert record.detail == "HTTP 401: Incorrect API key provided: ***"

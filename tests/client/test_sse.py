@@ -40,9 +40,10 @@ def test_the_rules(body: bytes, data: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"], ids=["LF", "CR", "CRLF"])
-def test_an_event_ends_behind_its_blank_line(end: bytes) -> None:
-    first, second = b": ping" + end + b"data: a" + end + end, b"data: b" + end + end
-    assert sse.parse(first + second).ends.tolist() == [len(first), len(first + second)]
+def test_an_event_ends_with_its_blank_line(end: bytes) -> None:
+    """With the first byte of it: CR ends a line, whether LF follows or not, and LF may come in a later read."""
+    first, second = b": ping" + end + b"data: a" + end, b"data: b" + end
+    assert sse.parse(first + end + second + end).ends.tolist() == [len(first) + 1, len(first + end + second) + 1]
 
 
 def test_what_is_unterminated_ends_with_the_body_and_is_marked() -> None:

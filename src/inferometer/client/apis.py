@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from itertools import repeat
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -16,7 +16,10 @@ DONE = b"[DONE]"
 
 
 class Answer(msgspec.Struct, gc=False):
-    """What one stream said. ``token_events`` are positions of events that carry text; ``tokens`` theirs, if told."""
+    """What one stream said. ``token_events`` are positions of events that carry text; ``tokens`` theirs, if told.
+
+    ``malformed`` says what cannot be read; ``unreadable`` is the position of the first such event.
+    """
 
     token_events: list[int] = msgspec.field(default_factory=list)
     tokens: list[int] | None = None
@@ -24,6 +27,7 @@ class Answer(msgspec.Struct, gc=False):
     model: str | None = None
     error: str | None = None
     malformed: str | None = None
+    unreadable: int | None = None
     done: bool = False
     prompt_tokens: int | None = None
     output_tokens: int | None = None
@@ -49,7 +53,7 @@ _Count = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 
 class _Function(msgspec.Struct, gc=False):
     name: str | None = None
-    arguments: str | None = None
+    arguments: Any = None
 
 
 class _ToolCall(msgspec.Struct, gc=False):
@@ -60,14 +64,15 @@ class _Delta(msgspec.Struct, gc=False):
     content: str | list[Any] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
+    refusal: str | None = None
     tool_calls: list[_ToolCall] | None = None
+    function_call: _Function | None = None
 
 
 class _Choice(msgspec.Struct, gc=False):
     text: str | None = None
     delta: _Delta | None = None
     finish_reason: str | None = None
-    token_ids: list[int] | None = None
 
 
 class _PromptDetails(msgspec.Struct, gc=False):
@@ -86,31 +91,46 @@ class _Usage(msgspec.Struct, gc=False):
 
 
 class _Chunk(msgspec.Struct, gc=False):
-    choices: list[_Choice] = msgspec.field(default_factory=list)
+    choices: list[_Choice] | None = None
     usage: _Usage | None = None
     model: str | None = None
     error: Any = None
     detail: Any = None
     object: str | None = None
     message: Any = None
+    msg: Any = None
+    code: Any = None
+
+
+class _Index(msgspec.Struct, gc=False):
+    index: int = 0
+
+
+class _Indices(msgspec.Struct, gc=False):
+    choices: list[_Index] | None = None
 
 
 #: What servers can do to a JSON decoder: bad JSON, bad UTF-8, endless nesting.
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _decode_all = msgspec.json.Decoder(list[_Chunk]).decode
-_decode_one = msgspec.json.Decoder(_Chunk).decode
+_decode_indices = msgspec.json.Decoder(list[_Indices]).decode
+#: Takes 12.0 for 12: some gateways count in floats.
+_decode_one = msgspec.json.Decoder(_Chunk, strict=False).decode
+#: Half a character outside the BMP: gateways that count in UTF-16 split there. Legal JSON (RFC 8259, 8.2).
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+#: Reasons to finish that are none.
+_FAILED = frozenset({"error", "abort"})
+#: Codes of answers that are no errors.
+_FINE = (None, "", 0, "0", 200, "200")
 
 
 def _read_openai(data: list[bytes], names: list[bytes] | None) -> Answer:
     answer = Answer()
-    if DONE in data[-1:]:
+    if data[-1:] == [DONE]:
         data, answer.done = data[:-1], True
-    elif DONE in data:
-        data, answer.done = data[: data.index(DONE)], True
     if not data:
         return answer
-    document = b"[" + b",".join(data) + b"]"
-    chunks = _decode(document, data, answer)
+    chunks = _decode(data, answer)
     answer.token_events = [
         position
         for position, chunk in enumerate(chunks)
@@ -118,31 +138,42 @@ def _read_openai(data: list[bytes], names: list[bytes] | None) -> Answer:
         if (choices := chunk.choices)
         and (choices[0].text or ((delta := choices[0].delta) and delta.content) or _carries_text(choices))
     ]
-    reasons = (choice.finish_reason for chunk in reversed(chunks) for choice in chunk.choices)
+    reasons = (choice.finish_reason for chunk in reversed(chunks) for choice in chunk.choices or ())
     answer.finish_reason = next((reason for reason in reasons if reason is not None), None)
     answer.model = next((chunk.model for chunk in chunks if chunk.model), None)
-    _read_usage(chunks, answer)
-    if names or any(chunk.error or chunk.detail or chunk.message or chunk.object == "error" for chunk in chunks):
-        problems = (_problem(chunk, name) for chunk, name in zip(chunks, names or repeat(b""), strict=False))
-        answer.error = next(filter(None, problems), None)
+    _read_usage(chunks, data, answer)
+    answer.error = _find_error(chunks, names)
+    if answer.error is None and answer.finish_reason in _FAILED:
+        answer.error = f"the server ended the stream with finish_reason {answer.finish_reason!r}"
     return answer
 
 
-def _decode(document: bytes, data: list[bytes], answer: Answer) -> list[_Chunk]:
+def _decode(data: list[bytes], answer: Answer) -> list[_Chunk]:
     """One call for the whole stream; one by one only if that fails, to keep what is well formed and name the rest."""
     try:
-        chunks = _decode_all(document)
-    except _UNREADABLE:
+        chunks = _decode_all(b"[" + b",".join(data) + b"]")
+    except UNREADABLE:
         chunks = []
-    if len(chunks) == len(data):
-        return chunks
-    chunks = []
+    return chunks if len(chunks) == len(data) else _decode_each(data, answer)
+
+
+def _decode_each(data: list[bytes], answer: Answer) -> list[_Chunk]:
+    chunks: list[_Chunk] = []
     for payload in data:
-        try:
-            chunks.append(_decode_one(payload))
-        except _UNREADABLE as error:
+        text = payload.strip()
+        if text == DONE:
+            answer.done = True
+            break
+        if not text:  # a sign of life that some gateways send
             chunks.append(_Chunk())
-            answer.malformed = answer.malformed or f"an event of {len(payload)} bytes cannot be read: {error}"
+            continue
+        try:
+            chunks.append(_decode_one(_SURROGATE.sub(rb"\\ufffd", text)))
+        except UNREADABLE as error:
+            if answer.malformed is None:
+                answer.malformed = f"an event of {len(payload)} bytes cannot be read: {error}"
+                answer.unreadable = len(chunks)
+            chunks.append(_Chunk())
     return chunks
 
 
@@ -151,34 +182,50 @@ def _carries_text(choices: list[_Choice]) -> bool:
         if choice.text:
             return True
         delta = choice.delta
-        if delta is not None and (delta.content or delta.reasoning_content or delta.reasoning or _calls(delta)):
+        if delta is not None and (delta.content or delta.reasoning_content or delta.reasoning or _says_more(delta)):
             return True
     return False
 
 
-def _calls(delta: _Delta) -> bool:
-    calls = delta.tool_calls or ()
-    return any(call.function is not None and bool(call.function.name or call.function.arguments) for call in calls)
+def _says_more(delta: _Delta) -> bool:
+    """What users read, or their programs act on, beside text: a refusal, calls of tools, the legacy function call."""
+    functions = (*(call.function for call in delta.tool_calls or ()), delta.function_call)
+    return bool(delta.refusal) or any(function and (function.name or function.arguments) for function in functions)
 
 
-def _read_usage(chunks: list[_Chunk], answer: Answer) -> None:
+def _read_usage(chunks: list[_Chunk], data: list[bytes], answer: Answer) -> None:
     """The last usage wins (running totals); several closing ones, one per choice, add up (llama.cpp with n > 1)."""
-    with_usage = [chunk for chunk in chunks if chunk.usage is not None]
-    usages = [chunk.usage for chunk in with_usage if chunk.usage is not None]
-    if not usages:
+    counted = [chunk for chunk in chunks if chunk.usage is not None and chunk.usage.completion_tokens is not None]
+    if not counted:
         return
-    closing = [chunk.usage for chunk in with_usage if chunk.usage is not None and not chunk.choices]
+    usages = [chunk.usage for chunk in counted if chunk.usage is not None]
+    closing = [chunk.usage for chunk in counted if chunk.usage is not None and not chunk.choices]
     last = usages[-1]
+    tokens = last.completion_tokens or 0
+    if len(closing) > 1 and len(closing) == _choices(data):
+        tokens = sum(usage.completion_tokens or 0 for usage in closing)
+    if tokens >= 2**31:
+        answer.malformed = answer.malformed or f"a usage of {tokens} tokens cannot be right"
+        return
+    if not tokens and answer.token_events:
+        return  # text came: a gateway that fills in zeros has not counted
     answer.prompt_tokens = last.prompt_tokens
-    answer.output_tokens = (
-        sum(u.completion_tokens or 0 for u in closing) if len(closing) > 1 else last.completion_tokens
-    )
+    answer.output_tokens = tokens
     if last.prompt_tokens_details is not None:
         answer.cached_tokens = last.prompt_tokens_details.cached_tokens
     if last.completion_tokens_details is not None:
         answer.reasoning_tokens = last.completion_tokens_details.reasoning_tokens
     if len(usages) > 1:
         answer.tokens = _tokens_per_event([chunks[position] for position in answer.token_events])
+
+
+def _choices(data: list[bytes]) -> int:
+    """How many choices a stream has (``n``). Asked for rarely, so the index is no part of a chunk."""
+    try:
+        found = _decode_indices(b"[" + b",".join(data) + b"]")
+    except UNREADABLE:
+        return 1
+    return len({choice.index for one in found for choice in one.choices or ()})
 
 
 def _tokens_per_event(chunks: list[_Chunk]) -> list[int] | None:
@@ -191,22 +238,43 @@ def _tokens_per_event(chunks: list[_Chunk]) -> list[int] | None:
     return tokens if min(tokens) >= 0 else None
 
 
-def _problem(chunk: _Chunk, name: bytes) -> str | None:
-    """An error in a stream: an object, a string, ``event: error``, ``detail``, ``"object": "error"``."""
-    if chunk.error is not None:
-        return message_of(chunk.error)
-    if chunk.object == "error" or name == b"error":
-        return message_of(chunk.message or chunk.detail or "error event")
-    if chunk.detail is not None and not chunk.choices:
-        return message_of(chunk.detail)
+def _find_error(chunks: list[_Chunk], names: list[bytes] | None) -> str | None:
+    """The first error of a stream."""
+    marked = {position for position, name in enumerate((names or [])[: len(chunks)]) if name == b"error"}
+    odd = {position for position, chunk in enumerate(chunks) if chunk.error or not chunk.choices}
+    for position in sorted(odd | marked):
+        said = error_in(msgspec.structs.asdict(chunks[position]), marked=position in marked)
+        if said is not None or position in marked:
+            return said or "error event"
     return None
+
+
+def error_in(said: dict[str, Any], *, marked: bool = False) -> str | None:
+    """What an event or a document says if it is an error, or is ``marked`` as one; None if it is none or says nothing.
+
+    An error is an ``error`` (an object, a string), a ``detail``, ``"object": "error"``, or a ``code`` and no answer.
+    """
+    if said.get("error"):
+        return message_of(said["error"])
+    code = said.get("code")
+    told = next((said[key] for key in ("message", "msg", "detail") if said.get(key)), None)
+    text = message_of(told) if told else f"code {message_of(code)}" if code else None
+    if marked or said.get("object") == "error":
+        return text
+    answers = said.get("choices") or said.get("usage")
+    return text if not answers and (said.get("detail") or code not in _FINE) else None
 
 
 def message_of(error: object) -> str:
     """The human part of an error of any shape, at most 500 characters."""
     if isinstance(error, dict):
         error = error.get("message") or error.get("detail") or error
-    return (error if isinstance(error, str) else msgspec.json.encode(error).decode())[:500]
+    if isinstance(error, str):
+        return error[:500]
+    try:
+        return msgspec.json.encode(error).decode()[:500]
+    except RecursionError:
+        return "an error too deep to be shown"
 
 
 def _write_chat(model: str, prompt: Prompt, output_tokens: int) -> Body:

@@ -8,6 +8,7 @@ after the read.
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import ssl
 import sys
@@ -161,9 +162,7 @@ class Connection:
         try:
             exchange.feed(data, stamp, now_ns)
         except httptools.HttpParserError as error:
-            # A foreign protocol shows in its first bytes; what comes after a head is a part of the answer, and private.
-            shown = f": {data[:60].decode(errors='replace')}" if exchange.status is None else ""
-            exchange.failure = Failure(Outcome.MALFORMED, f"not an HTTP/1.1 answer: {error}{shown}")
+            exchange.foreign(error, data)
             self.close()
             self._finish(exchange, now_ns)
             return
@@ -284,6 +283,14 @@ def _socket(family: int, *, stamped: bool) -> socket.socket:
     return sock
 
 
+#: What this machine can run out of, and what to do about it.
+_SHORTAGES = {
+    errno.EMFILE: "no file is left for a connection on this side: raise `ulimit -n`",
+    errno.ENFILE: "the whole system has no file left for a connection: raise fs.file-max",
+    errno.EADDRNOTAVAIL: "no local port is left: widen net.ipv4.ip_local_port_range, or keep connections alive",
+}
+
+
 def _connect_failure(error: OSError, timeout_s: float) -> Failure:
     kinds = (
         (TimeoutError, Outcome.CONNECT_TIMEOUT, f"no connection within {timeout_s:g} s"),
@@ -293,7 +300,7 @@ def _connect_failure(error: OSError, timeout_s: float) -> Failure:
     for kind, outcome, detail in kinds:
         if isinstance(error, kind):
             return Failure(outcome, detail)
-    return Failure(Outcome.CONNECT_FAILED, str(error))
+    return Failure(Outcome.CONNECT_FAILED, _SHORTAGES.get(error.errno or 0, str(error)))
 
 
 def resolve(host: str, port: int, tls: ssl.SSLContext | None) -> Address:

@@ -10,16 +10,22 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import httptools
-import msgspec
 import numpy as np
 
 from inferometer.client import sse
-from inferometer.client.apis import Answer, Api, message_of
+from inferometer.client.apis import Answer, Api
+from inferometer.client.failure import Failure, judge_document, judge_head, judge_stream, not_http
 from inferometer.config.models import Phase
 from inferometer.records.record import Clock, Counts, Outcome, Record, Source, Stamps
 
-#: How much of an error's body is kept.
-ERROR_BODY_BYTES = 1024
+__all__ = ["Exchange", "Failure", "Job", "Observer"]
+
+#: A longer header is cut: some go into the sentence of a failure.
+LONGEST_VALUE = 500
+#: Headers that say how to read a body, and where or when to ask again.
+_KEPT = frozenset(
+    {b"content-type", b"content-encoding", b"content-length", b"transfer-encoding", b"location", b"retry-after"}
+)
 
 
 class Job(NamedTuple):
@@ -32,13 +38,6 @@ class Job(NamedTuple):
     asked_prompt_tokens: int
     asked_output_tokens: int
     model: str | None = None
-
-
-class Failure(NamedTuple):
-    """Why an exchange ended without an answer."""
-
-    outcome: Outcome
-    detail: str
 
 
 class Observer(NamedTuple):
@@ -57,6 +56,9 @@ class Observer(NamedTuple):
         """The text without our secrets: a server may repeat the key that it refuses."""
         for secret in self.secrets:
             text = text.replace(secret, "***")
+            starts = (secret[:length] for length in range(len(secret) - 1, 3, -1))
+            if start := next(filter(text.endswith, starts), ""):  # long texts are cut, maybe inside a secret
+                text = text.removesuffix(start) + "***"
         return text
 
 
@@ -81,18 +83,16 @@ class Exchange:
         "attempts",
         "complete",
         "connected_ns",
-        "content_type",
         "ended_ns",
         "failure",
         "first_try_ns",
-        "framed",
+        "head",
         "job",
         "keep_alive",
         "on_body",
         "received_bytes",
         "resting",
         "retried",
-        "retry_after",
         "scheduled_ns",
         "sent_ns",
         "status",
@@ -121,31 +121,34 @@ class Exchange:
         self.on_body = self._chunks.append  # llhttp calls list.append itself: no Python frame per chunk
         self._parser: Any = httptools.HttpResponseParser(self)
         self.complete = False
-        self.framed = False
         self.keep_alive = False
-        self.content_type = b""
-        self.retry_after = b""
+        self.head: dict[bytes, bytes] = {}
         self.status: int | None = None
         self.received_bytes = 0
 
     # llhttp calls these (names are the protocol's)
+    def on_message_begin(self) -> None:
+        """An answer begins: ours, or bytes behind it that belong to no request."""
+        if self.complete:
+            self.keep_alive = False
+            self._chunks = self._chunks[:]  # llhttp goes on appending to the old list
+
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep the two headers that decide how to read the body."""
-        lower = name.lower()
-        if lower == b"content-type":
-            self.content_type = value.lower()
-        elif lower in {b"content-length", b"transfer-encoding"}:
-            self.framed = True
-        elif lower == b"retry-after":
-            self.retry_after = value
+        """Keep what matters of the head; a trailer is none (RFC 9110, 6.5.1)."""
+        if self.status is None and (lower := name.lower()) in _KEPT:
+            self.head[lower] = value.strip()[:LONGEST_VALUE]
 
     def on_headers_complete(self) -> None:
-        """The status line and all headers have been read."""
-        self.status = self._parser.get_status_code()
+        """The status line and all headers have been read. A 1xx announces the real answer (RFC 9110, 15.2)."""
+        status = self._parser.get_status_code()
+        if 100 <= status < 200:
+            self.head.clear()
+        elif self.status is None:
+            self.status = status
 
     def on_message_complete(self) -> None:
         """The body is complete, as its framing tells."""
-        if self.status is not None and self.status >= 200:  # 1xx answers announce the real one (RFC 9110, 15.2)
+        if self.status is not None and not self.complete:
             self.complete = True
             self.keep_alive = self._parser.should_keep_alive()
 
@@ -163,23 +166,40 @@ class Exchange:
     def feed(self, data: bytes, stamp: Any, now_ns: int) -> None:
         """Take one read: its bytes, its stamp (in whatever form ``record`` can convert), and when we got to it.
 
-        Raises ``httptools.HttpParserError`` if it is not HTTP.
+        Raises ``httptools.HttpParserError`` if it is not HTTP. Behind a complete answer anything may follow: it only
+        costs the connection.
         """
         self._stamps.append(stamp)
         self._nows.append(now_ns)
-        self._parser.feed_data(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            raise httptools.HttpParserError("the server switched to a protocol that nobody asked for") from None
+        except httptools.HttpParserError:
+            if not self.complete:
+                raise
         self._read_pieces.append(len(self._chunks))
         self.received_bytes += len(data)
 
     def closed(self) -> None:
         """The server closed the connection. Without a length that is the regular end of a body (RFC 9112, 6.3)."""
-        if self.status is not None and not self.framed:
+        chunked = self.head.get(b"transfer-encoding", b"").lower().endswith(b"chunked")
+        if self.status is not None and not chunked and b"content-length" not in self.head:
             self.complete = True
+
+    def foreign(self, error: httptools.HttpParserError, data: bytes) -> None:
+        """The read ``data`` is not HTTP/1.1, says ``error``: the exchange has failed."""
+        self.failure = not_http(str(error), data if self.status is None else b"")
 
     @property
     def answering(self) -> bool:
         """Has a part of the body arrived? A head alone is no answer yet."""
         return bool(self._chunks)
+
+    @property
+    def retry_after(self) -> bytes:
+        """When to ask again, as the server says; empty if it does not."""
+        return self.head.get(b"retry-after", b"")
 
     @property
     def last_read_ns(self) -> int | None:
@@ -196,6 +216,7 @@ class Exchange:
         epoch_ns = observer.epoch_ns
         stamps = observer.stamps_ns(self._stamps)
         lags = np.array(self._nows, np.int64) - stamps
+        stamps = np.maximum.accumulate(stamps)  # a wall clock may be set back
         self._parser = None  # it refers back to this object, and nobody collects cycles during a stage
         events, answer, failure = self._judged or self._judge(observer)
         event_ns, tokens, merged = self._token_times(events, answer, stamps)
@@ -243,31 +264,16 @@ class Exchange:
 
     def _judge(self, observer: Observer) -> _Judged:
         body = b"".join(self._chunks)
-        status_ok = self.status is not None and 200 <= self.status < 300
-        if not status_ok or self.content_type.startswith((b"application/json", b"text/html")):
-            return _Judged(sse.parse(b""), Answer(), self.failure or self._refusal(body, status_ok=status_ok))
-        events = sse.parse(body)
+        failure = judge_head(self.status, self.head, body)
+        events = sse.parse(body if failure is None else b"")
+        if failure is None and not events.data:
+            failure = judge_document(self.head, body, complete=self.complete)
+        if failure is not None:
+            return _Judged(events, Answer(), self.failure or failure)
         answer = observer.api.read(events.data, events.names)
-        failure = self.failure or _judge_stream(answer, body, complete=self.complete)
+        cut = events.unterminated and answer.unreadable == len(events.data) - 1
+        failure = self.failure or judge_stream(answer, body, complete=self.complete and not cut)
         return _Judged(events, answer, failure or _judge_promises(answer, self.job, observer))
-
-    def _refusal(self, body: bytes, *, status_ok: bool) -> Failure:
-        """A status that is not 2xx, or one document where a stream was asked for."""
-        text = body[:ERROR_BODY_BYTES].decode(errors="replace")
-        if not status_ok:
-            kind = Outcome.HTTP_5XX if (self.status or 0) >= 500 else Outcome.HTTP_4XX
-            return Failure(
-                Outcome.HTTP_429 if self.status == 429 else kind, f"HTTP {self.status}: {_error_text(body, text)}"
-            )
-        if self.content_type.startswith(b"text/html"):
-            return Failure(
-                Outcome.NOT_STREAMING, f"the answer is a web page of {len(body)} bytes, not a stream of events"
-            )
-        error = _error_text(body, "")
-        if error:
-            return Failure(Outcome.STREAM_ERROR, error)
-        detail = f"the server answered with one document of {len(body)} bytes instead of a stream"
-        return Failure(Outcome.NOT_STREAMING, detail)
 
     def _token_times(self, events: sse.Events, answer: Answer, stamps: Stamps) -> tuple[Stamps, Counts | None, int]:
         """Arrival of every token event, its tokens where told, and how many reads carried more than one token event."""
@@ -280,23 +286,7 @@ class Exchange:
         arrivals = stamps[np.minimum(reads, len(stamps) - 1)]
         merged = int(np.count_nonzero(np.bincount(reads) > 1))
         tokens = np.array(answer.tokens, np.int32) if answer.tokens is not None else None
-        return np.maximum.accumulate(arrivals), tokens, merged
-
-
-def _judge_stream(answer: Answer, body: bytes, *, complete: bool) -> Failure | None:
-    """Success is a token event and a clean end; the first thing that is wrong names the failure."""
-    if answer.error is not None:
-        return Failure(Outcome.STREAM_ERROR, answer.error)
-    if not complete:  # before malformed: what a cut leaves of the last event is not JSON
-        return Failure(Outcome.TRUNCATED, "the connection ended inside the body")
-    if answer.malformed is not None:
-        return Failure(Outcome.MALFORMED, answer.malformed)
-    if not answer.token_events and (answer.done or answer.finish_reason or not body):
-        return Failure(Outcome.EMPTY, "the stream ended without a token" if body else "the body is empty")
-    if not (answer.done or answer.finish_reason):
-        got = f"{len(answer.token_events)} token events in {len(body)} bytes"
-        return Failure(Outcome.TRUNCATED, f"the stream ended without finish_reason or [DONE] after {got}")
-    return None
+        return arrivals, tokens, merged
 
 
 def _judge_promises(answer: Answer, job: Job, observer: Observer) -> Failure | None:
@@ -308,19 +298,6 @@ def _judge_promises(answer: Answer, job: Job, observer: Observer) -> Failure | N
     if observer.require_length and got is not None and got < job.asked_output_tokens:
         return Failure(Outcome.SHORT_OUTPUT, f"{got} output tokens where {job.asked_output_tokens} were asked for")
     return None
-
-
-def _error_text(body: bytes, otherwise: str) -> str:
-    """The message inside an error body, or ``otherwise`` if there is none."""
-    try:
-        document: Any = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return otherwise
-    if isinstance(document, dict):
-        for key in ("error", "detail", "message"):
-            if document.get(key):
-                return message_of(document[key])
-    return otherwise
 
 
 def _count(told: int | None, events: int) -> tuple[int | None, Source | None]:

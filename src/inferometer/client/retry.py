@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from hashlib import blake2b
 
@@ -20,6 +20,9 @@ OUTER = frozenset(Outcome) - {
     Outcome.WRONG_MODEL,
     Outcome.SHORT_OUTPUT,
 }
+
+#: A server may ask for any wait; timers do not take all, and no run lasts longer.
+LONGEST_WAIT_S = 86_400.0
 
 
 def wait_s(policy: Retries, exchange: Exchange, observer: Observer, seed: int, at_unix_s: float) -> float | None:
@@ -54,13 +57,14 @@ def failure_kind(policy: Retries, exchange: Exchange, observer: Observer) -> Out
 def retry_after_s(value: bytes, at_unix_s: float) -> float:
     """Seconds that a Retry-After header asks for: a number or an HTTP date; 0 if it cannot be read."""
     text = value.decode("latin-1").strip()
-    if text.isdigit():
-        return float(text)
     try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
+        if text.isdecimal():
+            asked_s = float(text)
+        else:
+            asked_s = parsedate_to_datetime(text).astimezone(UTC).timestamp() - at_unix_s
+    except (ValueError, OverflowError):
         return 0.0
-    return max(0.0, moment.astimezone(UTC).timestamp() - at_unix_s) if isinstance(moment, datetime) else 0.0
+    return min(max(0.0, asked_s), LONGEST_WAIT_S)
 
 
 def _draw(purpose: str) -> float:

@@ -16,7 +16,10 @@ _LF = 10
 
 
 class Events(NamedTuple):
-    """``data[i]``: payload of event i; ``ends[i]``: offset behind its last byte; ``names[i]``: its type, if any has."""
+    """``data[i]``: payload of event i; ``ends[i]``: offset behind its last byte; ``names[i]``: its type, if any has.
+
+    ``unterminated``: the body ended inside the last one.
+    """
 
     data: list[bytes]
     ends: npt.NDArray[np.int64]
@@ -25,7 +28,7 @@ class Events(NamedTuple):
 
 
 def parse(body: bytes) -> Events:
-    """All events of a complete body. The last one counts even without its blank line; it is marked as unterminated."""
+    """All events of a body. The last one counts even without its blank line, which some servers forget."""
     return _parse_plain(body) or _parse_any(body)
 
 
@@ -44,9 +47,10 @@ def _parse_any(body: bytes) -> Events:
     found: list[tuple[bytes, int, bytes]] = []
     lines: list[bytes] = []
     name = b""
-    for line, end in _lines(body):
+    for line, start in _lines(body):
         if not line:
-            found += _event(lines, end, name)
+            # the CR of a CRLF ends a line already; its LF may come in a later read
+            found += _event(lines, start + 1, name)
             lines, name = [], b""
             continue
         field, _, value = line.partition(b":")
@@ -66,13 +70,13 @@ def _event(lines: list[bytes], end: int, name: bytes) -> list[tuple[bytes, int, 
 
 
 def _lines(body: bytes) -> list[tuple[bytes, int]]:
-    """Lines without their ends, and the offset behind each end: LF, CR or CRLF, mixed as they come.
+    """Lines without their ends, and where each starts. They end with LF, CR or CRLF, mixed as they come.
 
     ``bytes.splitlines`` splits at exactly these three (unlike ``str.splitlines``, which also splits at U+2028).
     """
     start = len(BOM) if body.startswith(BOM) else 0
     lines = []
     for raw in body[start:].splitlines(keepends=True):
-        start += len(raw)
         lines.append((raw.rstrip(b"\r\n"), start))
+        start += len(raw)
     return lines

@@ -61,7 +61,12 @@ class Supply:
 
 def request_head(path: str, host: str, headers: dict[str, str]) -> bytes:
     """The request line and the headers that all requests share. Header values must not hold line breaks."""
-    ours = {"host": host, "content-type": "application/json", "accept": "text/event-stream"}
+    ours = {
+        "host": host,
+        "content-type": "application/json",
+        "accept": "text/event-stream",
+        "accept-encoding": "identity",  # without it any coding is allowed (RFC 9110, 12.5.3)
+    }
     lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in (ours | headers).items())]
     return "".join(line + "\r\n" for line in lines).encode("latin-1")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,9 @@ from inferometer.errors import UserError
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Path_ = tuple[str | int, ...]
+
+#: A plan has far fewer values; aliases of aliases can make billions of a few lines.
+MOST_VALUES = 100_000
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -56,26 +61,30 @@ def _parse(path: Path, text: str) -> tuple[dict[str, Any], dict[Path_, int]]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UserError(f"{path}:{line}: not YAML: {error.problem}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, KeyError, OverflowError, RecursionError) as error:
+        # values that their tags or forms do not allow (2001-99-99, !!int x) have errors of their own
         raise UserError(f"{path}: not YAML: {error}") from None
     if not isinstance(document, dict):
         raise UserError(f"{path}:1: a plan is a mapping (target: ..., scenario: ...), not {type(document).__name__}")
-    return document, dict(_lines(root, ()))
+    try:
+        lines = list(islice(_lines(root, ()), MOST_VALUES + 1))
+    except RecursionError:
+        raise UserError(f"{path}: too deeply nested, or an alias that holds itself") from None
+    if len(lines) > MOST_VALUES:
+        raise UserError(f"{path}: more than {MOST_VALUES:,} values when its aliases are followed: too many for a plan")
+    return document, dict(lines)
 
 
-def _lines(node: yaml.Node | None, path: Path_) -> list[tuple[Path_, int]]:
+def _lines(node: yaml.Node | None, path: Path_) -> Iterator[tuple[Path_, int]]:
     """The line (from 1) of every key and item."""
-    if node is None:
-        return []
-    found = [(path, node.start_mark.line + 1)]
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            inner = _lines(value, (*path, key.value))
-            found += [((*path, key.value), key.start_mark.line + 1), *inner[1:]]
+            yield (*path, key.value), key.start_mark.line + 1
+            yield from _lines(value, (*path, key.value))
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
-            found += _lines(value, (*path, index))
-    return found
+            yield (*path, index), value.start_mark.line + 1
+            yield from _lines(value, (*path, index))
 
 
 def _sentence(path: Path, error: ValidationError, lines: dict[Path_, int]) -> str:
