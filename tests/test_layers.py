@@ -17,6 +17,9 @@ SHARED = {"errors", "records.record", ""}
 PURE = (
     *(f"analysis/{path.name}" for path in sorted((SOURCE / "analysis").glob("*.py")) if path.name != "load.py"),
     "schedule/arrivals.py",
+    "schedule/rates.py",
+    "schedule/compatible.py",
+    "workload/lengths.py",
     "client/sse.py",
     "client/exchange.py",
     "client/failure.py",

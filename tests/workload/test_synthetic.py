@@ -6,18 +6,15 @@ import sys
 from typing import Any
 
 import msgspec
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from inferometer.config.models import Lengths, Phase, Plan
-from inferometer.workload.synthetic import Ask, compose_ask, draw
+from inferometer.config.models import Phase, Plan
+from inferometer.workload.synthetic import Ask, compose_ask
 from inferometer.workload.tokens import PromptSpec, composer
 
 
 def plan_of(seed: int = 0, **workload: Any) -> Plan:
-    stages = [{"load": {"type": "closed", "concurrency": 1}, "num_requests": 1}]
+    stages = [{"load": {"type": "closed", "concurrency": 1}, "num_requests": 1}] * 2
     return Plan.model_validate({"target": {}, "scenario": {"workload": workload, "stages": stages}, "seed": seed})
 
 
@@ -79,42 +76,40 @@ def test_the_lengths_are_those_that_were_asked() -> None:
         assert (len(ask.prompt), ask.prompt_tokens, ask.output_tokens) == (17, 17, 5)
 
 
-def many(lengths: Lengths, count: int = 5000) -> np.ndarray[Any, np.dtype[np.int64]]:
-    random = np.random.Generator(np.random.PCG64(3))
-    return np.array([draw(lengths, random) for _ in range(count)])
+def test_a_stage_may_have_lengths_of_its_own() -> None:
+    load = {"load": {"type": "closed", "concurrency": 1}, "num_requests": 1}
+    stages = [load | {"input_tokens": {"mean": 9}}, load | {"output_tokens": {"mean": 3}}]
+    workload = {"input_tokens": {"mean": 17}, "output_tokens": {"mean": 5}}
+    plan = Plan.model_validate({"target": {}, "scenario": {"workload": workload, "stages": stages}})
+    found = {(ask.prompt_tokens, ask.output_tokens, ask.request_class) for ask in asks(plan, "token_ids", 5)}
+    assert found == {(9, 5, None), (17, 3, None)}
 
 
-def test_a_mean_alone_is_fixed() -> None:
-    assert set(many(Lengths(mean=12, min=3, max=20), 50)) == {12}
+MIX = [
+    {"name": "short", "share": 2, "input_tokens": {"min": 50, "max": 100}},
+    {"name": "medium", "share": 2, "input_tokens": {"min": 200, "max": 500}, "output_tokens": {"mean": 70}},
+    {"name": "long", "share": 1, "input_tokens": {"min": 1000, "max": 2000}, "output_tokens": {"mean": 300}},
+    {"name": "never", "share": 0},
+]
 
 
-@pytest.mark.parametrize(("ratio", "low", "high"), [(0.5, 50, 150), (0.999, 1, 200), (0.004, 99, 101)])
-def test_a_ratio_is_uniform_to_both_ends(ratio: float, low: int, high: int) -> None:
-    drawn = many(Lengths(mean=100, range_ratio=ratio))
-    assert (drawn.min(), drawn.max()) == (low, high)
-    assert drawn.mean() == pytest.approx((low + high) / 2, rel=0.05)
-    assert drawn.std() == pytest.approx(np.sqrt(((high - low + 1) ** 2 - 1) / 12), rel=0.05)
+def test_a_mix_has_its_shares_and_each_class_its_lengths() -> None:
+    plan = plan_of(mix=MIX, output_tokens={"mean": 5})
+    compose = composer(PromptSpec(kind="token_ids"))
+    found = [compose_ask(plan, compose, 0, Phase.MEASURED, index) for index in range(4000)]
+    shares = {name: sum(ask.request_class == name for ask in found) / 4000 for name in ("short", "medium", "long")}
+    # four standard errors of a share of 4000
+    assert shares == pytest.approx({"short": 0.4, "medium": 0.4, "long": 0.2}, abs=0.031)
+    bounds = {"short": (50, 100, 5), "medium": (200, 500, 70), "long": (1000, 2000, 300)}
+    for ask in found:
+        low, high, output = bounds[str(ask.request_class)]
+        assert low <= ask.prompt_tokens <= high
+        assert ask.output_tokens == output
 
 
-def test_a_deviation_is_normal() -> None:
-    drawn = many(Lengths(mean=500, std_dev=50))
-    assert drawn.mean() == pytest.approx(500, rel=0.01)
-    assert drawn.std() == pytest.approx(50, rel=0.1)
-    assert np.mean(abs(drawn - 500) < 50) == pytest.approx(0.683, abs=0.04)
-
-
-@settings(deadline=None)
-@given(st.integers(1, 5000), st.integers(0, 5000), st.integers(0, 5000), st.floats(0.1, 1e4), st.integers(0, 2**32))
-def test_limits_are_kept(mean: int, below: int, above: int, std_dev: float, seed: int) -> None:
-    lengths = Lengths(mean=mean, min=max(1, mean - below), max=mean + above, std_dev=std_dev)
-    assert lengths.min is not None
-    assert lengths.max is not None
-    assert lengths.min <= draw(lengths, np.random.Generator(np.random.PCG64(seed))) <= lengths.max
-
-
-@settings(deadline=None)
-@given(st.integers(1, 5000), st.floats(0, 1e5), st.floats(0, 0.99), st.integers(0, 2**32))
-def test_a_length_is_never_below_one(mean: int, std_dev: float, ratio: float, seed: int) -> None:
-    random = np.random.Generator(np.random.PCG64(seed))
-    assert draw(Lengths(mean=mean, std_dev=std_dev), random) >= 1
-    assert draw(Lengths(mean=mean, range_ratio=ratio), random) >= 1
+def test_a_mix_is_a_function_of_the_seed_and_the_number() -> None:
+    plan = plan_of(mix=MIX)
+    assert digest(plan, "token_ids") == digest(plan, "token_ids")
+    compose = composer(PromptSpec(kind="token_ids"))
+    backwards = [compose_ask(plan, compose, 0, Phase.MEASURED, index) for index in reversed(range(30))]
+    assert backwards[::-1] == [compose_ask(plan, compose, 0, Phase.MEASURED, index) for index in range(30)]

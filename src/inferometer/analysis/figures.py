@@ -13,16 +13,16 @@ from inferometer.analysis.attempts import retried_rows
 from inferometer.analysis.frame import Floats, Frame, Texts
 from inferometer.analysis.metrics import BY_NAME, guessed_rows
 from inferometer.analysis.window import Window, mean_in_flight
-from inferometer.config.models import ClosedLoop, OpenLoop
+from inferometer.config.models import ClosedLoop, Open
 from inferometer.records.record import WorkerStage
 
 Figures = dict[str, float | None]
 _MS_PER_NS = 1e-6
 
 
-def figures(frame: Frame, workers: Sequence[WorkerStage], load: ClosedLoop | OpenLoop) -> Figures:
+def figures(frame: Frame, workers: Sequence[WorkerStage], load: ClosedLoop | Open) -> Figures:
     """Every figure of one stage, from its measured requests and what its workers say of themselves."""
-    sending = _schedule(frame, load) if isinstance(load, OpenLoop) else _concurrency(frame, load)
+    sending = _schedule(frame, load) if isinstance(load, Open) else _concurrency(frame, load)
     processes = _processes(workers)
     missing = {"rows_missing": max(0.0, (processes.get("sent") or 0.0) - len(frame))}
     return {**_scale(frame), **sending, **_reads(frame), **processes, **missing, **_outcomes(frame), **_answers(frame)}
@@ -33,7 +33,7 @@ def _scale(frame: Frame) -> Figures:
     return {f"{name}_p50_ms": _quantile(BY_NAME[name].samples(frame).values, 0.5) for name in ("ttft", "tpot")}
 
 
-def _schedule(frame: Frame, load: OpenLoop) -> Figures:
+def _schedule(frame: Frame, load: Open) -> Figures:
     """How late sends were. Opening a connection is the server's and the network's time: the lag counts from its end."""
     sent = frame.where(np.isfinite(frame.sent_ns))
     connected_ns = np.where(sent.attempts > 1, np.nan, sent.connected_ns)  # of the last try, not of the first
@@ -43,7 +43,7 @@ def _schedule(frame: Frame, load: OpenLoop) -> Figures:
         "schedule_lag_p50_ms": _quantile(lag_ms, 0.5),
         "schedule_lag_p99_ms": _quantile(lag_ms, 0.99),
         "schedule_lag_max_ms": _quantile(lag_ms, 1.0),
-        "asked_rate_per_s": load.rate if np.isfinite(load.rate) else None,
+        "asked_rate_per_s": load.steady_rate,
         "scheduled_rate_per_s": scheduled,
         "sent_rate_per_s": achieved,
         "sent_of_scheduled_rate": achieved / scheduled if achieved and scheduled else None,

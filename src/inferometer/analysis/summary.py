@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from inferometer.analysis.frame import Floats, Frame, Texts, from_table, stage_o
 from inferometer.analysis.metrics import METRICS, met, output_counts, unjudged
 from inferometer.analysis.stats import Description, describe
 from inferometer.analysis.validity import judge
-from inferometer.config.models import ClosedLoop, OpenLoop, Plan, Slo, Stage, Target
+from inferometer.config.models import ClosedLoop, Open, Plan, Slo, Stage, Target, TraceLoop
 from inferometer.records.record import WorkerStage
 
 if TYPE_CHECKING:
@@ -61,13 +60,14 @@ def summarise(plan: Plan, table: pa.Table, workers: Sequence[WorkerStage]) -> di
 
 def _stage(plan: Plan, index: int, frame: Frame, workers: Sequence[WorkerStage]) -> dict[str, Any]:
     stage = plan.scenario.stages[index]
-    rows = stage_of(frame, index, open_loop=isinstance(stage.load, OpenLoop))
+    rows = stage_of(frame, index, open_loop=isinstance(stage.load, Open))
     reports = [worker for worker in workers if worker.stage == index]
     whole, steady = windows.whole_window(rows), windows.steady_window(rows, stage.load)
     verdict = judge(rows, reports, stage, plan.report.percentiles, plan.workers)
-    open_loop = isinstance(stage.load, OpenLoop)
+    open_loop = isinstance(stage.load, Open)
     return {
         "stage": index,
+        "name": stage.name,
         "load": _load(stage.load),
         "counts": _counts(rows, stage, reports),
         "window": _window(whole),
@@ -98,12 +98,16 @@ def _target(target: Target) -> dict[str, Any]:
     return {"name": target.name, "base_url": base_url, "api": target.api, "model": target.model}
 
 
-def _load(load: ClosedLoop | OpenLoop) -> dict[str, Any]:
+def _load(load: ClosedLoop | Open) -> dict[str, Any]:
+    """``rate_per_s`` is a number; in words ("inf", "1 to 20") where it is infinite or changes, as ``course`` says."""
     if isinstance(load, ClosedLoop):
         return {"type": load.type, "concurrency": load.concurrency}
+    told = {"type": load.type, "rate_per_s": load.text if load.steady_rate is None else load.steady_rate}
+    if isinstance(load, TraceLoop):
+        return {**told, "speed": load.speed, "max_in_flight": load.max_in_flight}
     return {
-        "type": load.type,
-        "rate_per_s": load.rate if math.isfinite(load.rate) else "inf",
+        **told,
+        "course": None if isinstance(load.rate, float) else load.rate.model_dump(mode="json"),
         "arrivals": load.arrivals,
         "burstiness": load.burstiness,
         "max_in_flight": load.max_in_flight,

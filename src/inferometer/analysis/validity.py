@@ -270,7 +270,9 @@ def _cached(e: Evidence) -> Finding | None:
 
 def _drift(e: Evidence) -> Finding | None:
     ratio = e.figure("late_over_early_e2el")
-    if not isinstance(e.stage.load, OpenLoop) or ratio <= DRIFT:
+    load = e.stage.load
+    # under a rate that changes, latency may well do so too
+    if not isinstance(load, OpenLoop) or not isinstance(load.rate, float) or ratio <= DRIFT:
         return None
     advice = "latency was still rising at the end: the server cannot hold this rate, and longer runs are worse"
     return Finding("late / early e2el", "note", ratio, DRIFT, "ratio", "every latency", advice)

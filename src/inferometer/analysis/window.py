@@ -10,7 +10,7 @@ import numpy as np
 
 from inferometer.analysis.frame import Bools, Floats, Frame
 from inferometer.analysis.metrics import carried_tokens, output_counts
-from inferometer.config.models import ClosedLoop, OpenLoop
+from inferometer.config.models import ClosedLoop, Open
 
 #: A closed loop is at its full level from this share of its concurrency on.
 FULL_LEVEL = 0.95
@@ -48,13 +48,13 @@ def whole_window(frame: Frame) -> Window | None:
     return _window(float(frame.first_try_ns[sent].min()), float(frame.end_ns.max()))
 
 
-def steady_window(frame: Frame, load: ClosedLoop | OpenLoop) -> Window | None:
+def steady_window(frame: Frame, load: ClosedLoop | Open) -> Window | None:
     """The time during which the load was at its full level; None if it never was.
 
     Closed loop: from the first moment with at least 95 % of the concurrency in flight to the last time that this
     level is left; dips inside stay in. Open loop: from the first to the last scheduled time.
     """
-    if isinstance(load, OpenLoop):
+    if isinstance(load, Open):
         return _window(float(frame.scheduled_ns.min()), float(frame.scheduled_ns.max())) if len(frame) else None
     times_ns, in_flight = in_flight_steps(frame)
     full = np.flatnonzero(in_flight >= FULL_LEVEL * load.concurrency)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from inferometer.config.models import ClosedLoop, Phase, Stage
+from inferometer.config.models import ClosedLoop, Load, Phase, Stage, TraceLoop
 from inferometer.runner.local import Progress, Watch
 
 #: Seconds between two lines where there is no terminal.
@@ -31,13 +30,17 @@ def display() -> Iterator[Watch]:
 
 def title(stage: Stage) -> str:
     """A load in a few words."""
-    load = stage.load
+    name = f"{stage.name}: " if stage.name else ""
+    return name + _load(stage.load)
+
+
+def _load(load: Load) -> str:
     if isinstance(load, ClosedLoop):
         return f"concurrency {load.concurrency}"
-    if math.isinf(load.rate):
+    if load.at_once:
         return "all at once"
     cap = f", at most {load.max_in_flight} in flight" if load.max_in_flight else ""
-    return f"{load.rate:g} req/s {load.arrivals}{cap}"
+    return f"{load.text}{cap}" if isinstance(load, TraceLoop) else f"{load.text} req/s {load.arrivals}{cap}"
 
 
 def line(progress: Progress) -> str:

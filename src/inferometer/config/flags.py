@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import secrets
 from collections.abc import Callable
 from typing import Any, NamedTuple, get_args
@@ -15,15 +14,17 @@ from typing import Any, NamedTuple, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from inferometer.config.models import Plan, RandomWorkload
+from inferometer.config.lengths import in_cells
+from inferometer.config.models import Plan
+from inferometer.config.stages import (
+    SIDES,
+    cells_of_means,
+    fill_mean,
+    refuse_other_lengths,
+    stages,
+    traffic_scenario,
+)
 from inferometer.errors import UserError
-
-#: The ladder of a run that is told no load: as long as min(20 C, 320) requests each.
-DEFAULT_LADDER = (1, 2, 4, 8, 16, 32)
-#: A rate without a number of requests or a duration is held this long.
-DEFAULT_OPEN_S = 30.0
-#: An infinite rate without a number of requests sends this many.
-DEFAULT_BURST = 100
 
 
 class Flag(NamedTuple):
@@ -96,11 +97,33 @@ FLAGS: tuple[Flag, ...] = (
     Flag("retry-backoff-max", "target.retries.backoff_max_s", float),
     Flag("retry-on", "target.retries.on", nargs="+"),
     Flag("dataset-name", "scenario.workload.type", help="kind of workload: random"),
-    Flag("random-input-len", "scenario.workload.input_tokens.mean", int, help="mean prompt tokens per request"),
+    Flag(
+        "random-input-len",
+        "scenario.workload.input_tokens.mean",
+        int,
+        "+",
+        help="mean prompt tokens per request; several values make a stage for each",
+    ),
+    Flag(
+        "random-input-distribution",
+        "scenario.workload.input_tokens.distribution",
+        help="their distribution, if it does not follow: lognormal, exponential, poisson, zipf ...",
+    ),
     Flag("random-input-std", "scenario.workload.input_tokens.std_dev", float, help="their standard deviation"),
     Flag("random-input-min", "scenario.workload.input_tokens.min", int, help="fewest prompt tokens"),
     Flag("random-input-max", "scenario.workload.input_tokens.max", int, help="most prompt tokens"),
-    Flag("random-output-len", "scenario.workload.output_tokens.mean", int, help="mean output tokens per request"),
+    Flag(
+        "random-output-len",
+        "scenario.workload.output_tokens.mean",
+        int,
+        "+",
+        help="mean output tokens per request; several values make a stage for each",
+    ),
+    Flag(
+        "random-output-distribution",
+        "scenario.workload.output_tokens.distribution",
+        help="their distribution, if it does not follow: lognormal, exponential, poisson, zipf ...",
+    ),
     Flag("random-output-std", "scenario.workload.output_tokens.std_dev", float, help="their standard deviation"),
     Flag("random-output-min", "scenario.workload.output_tokens.min", int, help="fewest output tokens"),
     Flag("random-output-max", "scenario.workload.output_tokens.max", int, help="most output tokens"),
@@ -132,7 +155,20 @@ LOAD_FLAGS = (
     ),
     ("num-warmups", int, None, "warm-up requests before each stage, recorded and never counted"),
     ("burstiness", float, None, "shape of gamma gaps: 1 is Poisson, below 1 burstier, inf constant"),
-    ("arrivals", str, None, "constant, poisson or gamma; follows from --burstiness if not given"),
+    (
+        "arrivals",
+        str,
+        None,
+        "constant, poisson, gamma, or as in another tool vllm, inference-perf-constant, inference-perf-poisson",
+    ),
+    (
+        "ramp-up-strategy",
+        str,
+        None,
+        "instead of a rate: linear or exponential, over the stage (with vllm: its requests)",
+    ),
+    ("ramp-up-start-rps", float, None, "requests per second in the beginning of the ramp"),
+    ("ramp-up-end-rps", float, None, "requests per second in the end of the ramp"),
     ("random-range-ratio", float, None, "lengths uniform in [mean*(1-r), mean*(1+r)], prompts and outputs"),
 )
 
@@ -147,6 +183,15 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         group.add_argument(
             f"--{name}", type=kind, nargs=nargs, default=argparse.SUPPRESS, help=text, metavar=kind.__name__.upper()
         )
+    group.add_argument(
+        "--traffic-scenario",
+        type=traffic_scenario,
+        nargs="+",
+        action="extend",
+        default=argparse.SUPPRESS,
+        metavar="SCENARIO",
+        help="lengths as in genai-bench: D(100,200), N(480,240)/(300,150), U(50,100)/(200,250); a stage for each",
+    )
 
 
 def _add(parser: argparse.ArgumentParser, flag: Flag, field: FieldInfo) -> None:
@@ -196,14 +241,14 @@ def plan_from_flags(options: dict[str, Any], base: dict[str, Any]) -> Plan:
         if flag.path in options:
             value = options[flag.path]
             put(document, flag.path, dict(value) if flag.name == "header" else value)
-    if (ratio := options.get("random_range_ratio")) is not None:
-        for side in ("input_tokens", "output_tokens"):
-            put(document, f"scenario.workload.{side}.range_ratio", ratio)
-    _fill_lengths(document["scenario"]["workload"])
     endpoint = document["target"].get("endpoint") or ""
     if "api" not in document["target"] and endpoint.endswith("completions"):
         document["target"]["api"] = "openai-chat" if endpoint.endswith("chat/completions") else "openai-completions"
-    document["scenario"]["stages"] = _stages(document["scenario"].get("stages"), options)
+    scenario = document["scenario"]
+    scenario["stages"] = stages(scenario.get("stages"), options)
+    if _says_lengths(options):
+        refuse_other_lengths(scenario)
+    scenario["stages"] = in_cells(scenario["stages"], _lengths(scenario["workload"], options))
     # The same prompts again would be answered from the server's prefix cache: every run asks its own, unless told.
     document.setdefault("seed", secrets.randbelow(1_000_000))
     try:
@@ -212,64 +257,32 @@ def plan_from_flags(options: dict[str, Any], base: dict[str, Any]) -> Plan:
         raise UserError(_sentence(error)) from None
 
 
-def _stages(planned: list[dict[str, Any]] | None, options: dict[str, Any]) -> list[dict[str, Any]]:
-    """A concurrency or a rate makes new stages; the other flags of the load change those that there are."""
-    if ("arrivals" in options or "burstiness" in options) and not any(
-        map(math.isfinite, options.get("request_rate", []))
-    ):
-        raise UserError("--arrivals and --burstiness shape the gaps of an open loop: give a --request-rate too")
-    if planned is None or "max_concurrency" in options or "request_rate" in options:
-        return stages_from_flags(options)
-    ends = {"num_requests": options.get("num_prompts"), "duration_s": options.get("duration")}
-    changes = ends if any(end is not None for end in ends.values()) else {}
-    if "num_warmups" in options:
-        changes = changes | {"warmup_requests": options["num_warmups"]}
-    return [stage | changes for stage in planned]
+def _says_lengths(options: dict[str, Any]) -> bool:
+    return bool({"random_range_ratio", "traffic_scenario"} & options.keys() or _length_flags(options))
 
 
-def stages_from_flags(options: dict[str, Any]) -> list[dict[str, Any]]:
-    """One stage for each rate, else for each concurrency. An infinite rate with a cap is a closed loop, as in vLLM."""
-    rates: list[float] = options.get("request_rate") or [math.inf]
-    caps: list[int | None] = options.get("max_concurrency") or [None]
-    if rates == [math.inf] and caps == [None] and "num_prompts" not in options and "request_rate" not in options:
-        caps = list(DEFAULT_LADDER)
-    if len(rates) > 1 and len(caps) > 1:
-        raise UserError(
-            "give several values of --request-rate or of --max-concurrency, not of both: one sweep at a time"
-        )
-    return [_stage(rate, cap, options) for rate in rates for cap in caps]
+def _length_flags(options: dict[str, Any]) -> list[str]:
+    return [name for name in options if any(f".workload.{side}." in name for side in SIDES)]
 
 
-def _stage(rate: float, cap: int | None, options: dict[str, Any]) -> dict[str, Any]:
-    closed = math.isinf(rate) and cap is not None
-    stage: dict[str, Any] = {"load": {"type": "closed", "concurrency": cap} if closed else _open(rate, cap, options)}
-    stage["num_requests"], stage["duration_s"] = options.get("num_prompts"), options.get("duration")
-    if stage["num_requests"] is None and stage["duration_s"] is None:
-        if closed:
-            stage["num_requests"] = max(20, min(20 * (cap or 1), 320))
-        elif math.isinf(rate):
-            stage["num_requests"] = DEFAULT_BURST
-        else:
-            stage["duration_s"] = DEFAULT_OPEN_S
-    stage["warmup_requests"] = options.get("num_warmups", 0)
-    return stage
-
-
-def _open(rate: float, cap: int | None, options: dict[str, Any]) -> dict[str, Any]:
-    burstiness = options.get("burstiness", 1.0)
-    arrivals = options.get("arrivals") or (
-        "poisson" if burstiness == 1 else "constant" if math.isinf(burstiness) else "gamma"
-    )
-    load = {"type": "open", "rate": rate, "arrivals": arrivals, "max_in_flight": cap}
-    return load | ({"burstiness": burstiness} if arrivals == "gamma" else {})
-
-
-def _fill_lengths(workload: dict[str, Any]) -> None:
-    """A flag may set the spread of a length without its mean: then the default mean holds."""
-    default = RandomWorkload()
-    for side in ("input_tokens", "output_tokens"):
+def _lengths(workload: dict[str, Any], options: dict[str, Any]) -> list[dict[str, Any]]:
+    """Put the lengths into the workload. Several are cells, each for stages of its own; without them there are none."""
+    scenarios: list[dict[str, Any]] = options.get("traffic_scenario", [])
+    if scenarios and (_length_flags(options) or "random_range_ratio" in options):
+        raise UserError("--traffic-scenario says all lengths: leave the flags for them, --random-..., out")
+    if scenarios:
+        workload.update({side: scenarios[0][side] for side in SIDES})
+        return scenarios if len(scenarios) > 1 else []
+    if (ratio := options.get("random_range_ratio")) is not None:
+        for side in SIDES:
+            put(workload, f"{side}.range_ratio", ratio)
+    means = {side: options.get(f"scenario.workload.{side}.mean", []) for side in SIDES}
+    for side in SIDES:
+        if means[side]:
+            workload[side]["mean"] = means[side][0]
         if isinstance(workload.get(side), dict):
-            workload[side].setdefault("mean", getattr(default, side).mean)
+            fill_mean(workload[side], side)
+    return cells_of_means(means, workload)
 
 
 def put(document: dict[str, Any], path: str, value: Any) -> None:
@@ -290,23 +303,35 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+#: Fields that have no flag of their own in ``FLAGS`` -> the flags that set them.
+_LEAVES = {
+    "range_ratio": "--random-range-ratio",
+    "concurrency": "--max-concurrency",
+    "rate": "--request-rate",
+    "start": "--ramp-up-start-rps",
+    "end": "--ramp-up-end-rps",
+    "linear": "--ramp-up-start-rps",
+    "exponential": "--ramp-up-start-rps",
+    "open": "--arrivals",
+    "num_requests": "--num-prompts",
+    "duration_s": "--duration",
+    "burstiness": "--burstiness",
+    "arrivals": "--arrivals",
+    "warmup_requests": "--num-warmups",
+    # what is wrong with several fields together is said of the whole
+    "input_tokens": "--random-input-len, -std, -min, -max",
+    "output_tokens": "--random-output-len, -std, -min, -max",
+    "stages": "--num-prompts",
+}
+
+
 def _sentence(error: ValidationError) -> str:
     """The first thing that is wrong, by the name of its flag if it has one."""
     first = error.errors()[0]
-    path = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
+    parts = [str(part) for part in first["loc"] if not isinstance(part, int)]
+    path = ".".join(parts)
     flag = next((f"--{flag.name}" for flag in FLAGS if path.startswith(flag.path)), None)
-    leaf = {
-        "range_ratio": "--random-range-ratio",
-        "concurrency": "--max-concurrency",
-        "rate": "--request-rate",
-        "num_requests": "--num-prompts",
-        "duration_s": "--duration",
-    }
-    leaf |= {"burstiness": "--burstiness", "arrivals": "--arrivals", "warmup_requests": "--num-warmups"}
-    # what is wrong with several fields together is said of the whole
-    leaf |= {f"{side}_tokens": f"--random-{side}-len, -std, -min, -max" for side in ("input", "output")}
-    leaf |= {"stages": "--num-prompts"}
-    name = flag or leaf.get(path.rpartition(".")[2], path)
+    name = flag or next((_LEAVES[part] for part in reversed(parts) if part in _LEAVES), path)
     message = first["msg"].removeprefix("Value error, ")
     value = first.get("input")
     shown = f" (got {value!r})" if isinstance(value, int | float) else ""  # a text may hold a password

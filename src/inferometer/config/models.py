@@ -6,11 +6,31 @@ Field descriptions are the help texts of the flags (``config/flags.py``) and of 
 
 from __future__ import annotations
 
-import math
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_validator, model_validator
+
+from inferometer.config.frozen import Frozen
+from inferometer.config.lengths import Grid, Lengths, RequestClass, in_cells
+from inferometer.config.loads import ClosedLoop, Load, Open, OpenLoop, Ramp, Sine, Step, Steps, TraceLoop
+
+#: Parts of a plan that have a file of their own; the others are here.
+__all__ = [
+    "ClosedLoop",
+    "Frozen",
+    "Grid",
+    "Lengths",
+    "Load",
+    "Open",
+    "OpenLoop",
+    "Ramp",
+    "RequestClass",
+    "Sine",
+    "Step",
+    "Steps",
+    "TraceLoop",
+]
 
 
 class Phase(StrEnum):
@@ -18,12 +38,6 @@ class Phase(StrEnum):
 
     WARMUP = "warmup"
     MEASURED = "measured"
-
-
-class Frozen(BaseModel):
-    """Plans do not change once made, and a key that means nothing is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
 class Timeouts(Frozen):
@@ -128,74 +142,69 @@ def is_secret(header: str) -> bool:
     return any(word in name for word in ("auth", "cookie", "key", "token", "secret", "password"))
 
 
-class Lengths(Frozen):
-    """Token counts: fixed (mean alone), uniform (range_ratio), or normal (std_dev), clipped to [min, max]."""
-
-    mean: int = Field(ge=1, description="mean number of tokens")
-    std_dev: float = Field(0.0, ge=0, description="standard deviation of a normal distribution, in tokens")
-    min: int | None = Field(None, ge=1, description="smallest number of tokens")
-    max: int | None = Field(None, ge=1, description="largest number of tokens")
-    range_ratio: float = Field(0.0, ge=0, lt=1, description="uniform in [mean*(1-r), mean*(1+r)]")
-
-    @model_validator(mode="after")
-    def _one_distribution(self) -> Lengths:
-        if self.range_ratio and (self.std_dev or self.min or self.max):
-            raise ValueError("range_ratio excludes std_dev, min and max: give one distribution")
-        low, high = self.min or 1, self.max or math.inf
-        if not low <= self.mean <= high:
-            raise ValueError(f"the mean of {self.mean} tokens is not between min and max")
-        return self
-
-
 class RandomWorkload(Frozen):
     """Random prompts of exact length, all different, from a seed."""
 
     type: Literal["random"] = "random"
     input_tokens: Lengths = Field(Lengths(mean=256), description="prompt tokens per request")
     output_tokens: Lengths = Field(Lengths(mean=128), description="output tokens asked for per request")
+    mix: tuple[RequestClass, ...] = Field((), description="classes of requests, by share, with lengths of their own")
     ignore_eos: bool = Field(False, description="ask the server to go on to the full output length")
     require_length: bool = Field(False, description="an answer with fewer tokens than asked for is a failure")
     extra_body: dict[str, Any] = Field(default_factory=dict, description="JSON object merged into every request body")
 
-
-class ClosedLoop(Frozen):
-    """Exactly ``concurrency`` requests in flight: a new one starts when one ends."""
-
-    type: Literal["closed"] = "closed"
-    concurrency: int = Field(ge=1, description="requests in flight")
-
-
-class OpenLoop(Frozen):
-    """Requests start when the schedule says so, whether or not others have ended."""
-
-    type: Literal["open"] = "open"
-    rate: float = Field(gt=0, description="requests per second; inf: all at once")
-    arrivals: Literal["constant", "poisson", "gamma"] = Field("poisson", description="how the gaps are distributed")
-    burstiness: float = Field(1.0, gt=0, description="shape of the gamma gaps: 1 is Poisson, below 1 is burstier")
-    max_in_flight: int | None = Field(None, ge=1, description="cap on requests in flight; reaching it is counted")
-
-
-Load = Annotated[ClosedLoop | OpenLoop, Field(discriminator="type")]
+    @field_validator("mix")
+    @classmethod
+    def _classes_differ(cls, mix: tuple[RequestClass, ...]) -> tuple[RequestClass, ...]:
+        if mix and not any(one.share for one in mix):
+            raise ValueError("every class has a share of 0: give one of them more")
+        if len({one.name for one in mix}) < len(mix):
+            raise ValueError("two classes have the same name")
+        return mix
 
 
 class Stage(Frozen):
-    """One load, until ``num_requests`` were sent or ``duration_s`` is over, whichever is first."""
+    """One load, until ``num_requests`` were sent or ``duration_s`` is over, whichever is first.
 
+    A stage of steps ends with the last of them, one of a trace with its last time in the window, if nothing else is
+    given. ``inference-perf-poisson`` sends rate x ``duration_s`` requests, however long that takes.
+    """
+
+    name: str | None = Field(None, min_length=1, description="name of the stage in reports")
     load: Load
-    num_requests: int | None = Field(None, ge=1, description="requests to send")
-    duration_s: float | None = Field(None, gt=0, description="seconds of arrivals, or during which requests start")
+    num_requests: int | None = Field(None, ge=1, validate_default=True, description="requests to send")
+    duration_s: float | None = Field(
+        None, gt=0, validate_default=True, description="seconds of arrivals, or during which requests start"
+    )
     warmup_requests: int = Field(0, ge=0, description="requests sent first, recorded as warm-up and never counted")
+    input_tokens: Lengths | None = Field(None, description="prompt tokens per request, if not those of the workload")
+    output_tokens: Lengths | None = Field(None, description="output tokens per request, if not those of the workload")
+
+    @field_validator("num_requests")
+    @classmethod
+    def _all_of_a_trace(cls, num_requests: int | None, info: ValidationInfo) -> int | None:
+        load = info.data.get("load")
+        return load.num_requests if num_requests is None and isinstance(load, TraceLoop) else num_requests
+
+    @field_validator("duration_s")
+    @classmethod
+    def _all_steps(cls, duration_s: float | None, info: ValidationInfo) -> float | None:
+        rate = getattr(info.data.get("load"), "rate", None)
+        unending = duration_s is None and info.data.get("num_requests") is None
+        return rate.duration_s if unending and isinstance(rate, Steps) else duration_s
 
     @model_validator(mode="after")
     def _ends(self) -> Stage:
         if self.num_requests is None and self.duration_s is None:
             raise ValueError("a stage needs num_requests, duration_s or both: it would never end")
-        if self.duration_s is None or self.num_requests is not None:
+        if self.num_requests is not None or not isinstance(self.load, OpenLoop):
             return self
-        if isinstance(self.load, OpenLoop) and math.isinf(self.load.rate):
+        if self.load.at_once:
             raise ValueError(
                 "an infinite rate needs num_requests: a duration alone would mean endless requests at once"
             )
+        if self.load.arrivals == "vllm" and isinstance(self.load.rate, Ramp):
+            raise ValueError("a ramp of vllm goes by the number of the request: it needs num_requests")
         return self
 
 
@@ -224,8 +233,29 @@ class Scenario(Frozen):
     name: str = Field("sweep", description="name of the scenario in reports and folder names")
     workload: RandomWorkload = RandomWorkload()
     stages: tuple[Stage, ...] = Field(min_length=1)
+    grid: Grid | None = Field(
+        None, exclude=True, description="lengths for each of which all stages are played; resolved into stages"
+    )
     slos: tuple[Slo, ...] = ()
     stop_early: StopEarly = StopEarly()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve_grid(cls, document: Any) -> Any:
+        if not isinstance(document, dict) or document.get("grid") is None:
+            return document
+        try:
+            cells, stages = Grid.model_validate(document["grid"]).cells(), TypeAdapter(list[Stage])
+            planned = [stage.model_dump() for stage in stages.validate_python(document.get("stages"))]
+        except ValidationError:  # the fields themselves say what is wrong, and where
+            return document
+        return document | {"grid": None, "stages": in_cells(planned, cells)}
+
+    @model_validator(mode="after")
+    def _one_source_of_lengths(self) -> Scenario:
+        if self.workload.mix and any(stage.input_tokens or stage.output_tokens for stage in self.stages):
+            raise ValueError("a mix gives each class its lengths: stages and a grid cannot have their own beside it")
+        return self
 
 
 class Engine(Frozen):

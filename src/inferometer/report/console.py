@@ -240,4 +240,5 @@ def _notes(verdict: dict[str, Any]) -> list[str]:
 def _heading(stage: dict[str, Any]) -> str:
     """One line that names a stage by its load."""
     kind = "concurrency" if stage["load"]["type"] == "closed" else "request rate"
-    return f"Stage {stage['stage'] + 1}: {kind} {level(stage['load'])}"
+    name = f" ({stage['name']})" if stage.get("name") else ""
+    return f"Stage {stage['stage'] + 1}{name}: {kind} {level(stage['load'])}"

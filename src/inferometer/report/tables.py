@@ -9,7 +9,7 @@ from typing import Any
 FEW = "~"
 SWEEP_HEADER = ("req/s", "out tok/s", "TTFT p50", "TTFT p95", "ITL p50", "ITL p95", "E2E p50", "E2E p95")
 
-_FIRST_COLUMN = {"closed": "concurrency", "open": "rate (req/s)"}
+_FIRST_COLUMN = {"closed": "concurrency", "open": "rate (req/s)", "trace": "rate (req/s)"}
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -20,12 +20,18 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def sweep(summary: dict[str, Any]) -> str:
-    """All stages of a run, one line each: nine columns, and the verdict if a stage is not VALID. Latencies in ms."""
+    """All stages of a run, one line each: nine columns. Latencies in ms.
+
+    Before them are the names, if stages have some, and behind them the verdicts, if one is not VALID.
+    """
     stages = summary["stages"]
-    kinds = {stage["load"]["type"] for stage in stages}
-    first = _FIRST_COLUMN[kinds.pop()] if len(kinds) == 1 else "load"
+    columns = {_FIRST_COLUMN[stage["load"]["type"]] for stage in stages}
+    first = columns.pop() if len(columns) == 1 else "load"
     rows = [[level(stage["load"]), *_numbers(stage)] for stage in stages]
     header = [first, *SWEEP_HEADER]
+    if any(stage.get("name") for stage in stages):
+        header = ["stage", *header]
+        rows = [[stage.get("name") or "", *row] for row, stage in zip(rows, stages, strict=True)]
     if any(stage["verdict"]["verdict"] != "VALID" for stage in stages):
         header.append("verdict")
         rows = [[*row, stage["verdict"]["verdict"]] for row, stage in zip(rows, stages, strict=True)]
@@ -44,7 +50,7 @@ def by_model(models: Sequence[dict[str, Any]]) -> str:
 
 
 def level(load: dict[str, Any]) -> str:
-    """The load of a stage in one word: its concurrency or its rate."""
+    """The load of a stage in a word: its concurrency or its rate, in words where that changes."""
     if load["type"] == "closed":
         return str(load["concurrency"])
     return load["rate_per_s"] if isinstance(load["rate_per_s"], str) else f"{load['rate_per_s']:g}"

@@ -16,6 +16,7 @@ from inferometer.config.models import Plan, Target
 from inferometer.errors import UserError
 from inferometer.telemetry import probe
 from inferometer.telemetry.ask import RefusedError
+from inferometer.workload.lengths import expected_tokens, prompt_lengths
 from inferometer.workload.tokens import DEFAULT_VOCABULARY, FIRST_ID, PromptSpec, composer, load_tokenizer, text_tokens
 
 #: Tokens of a common word. Counts that grow more slowly do not follow the prompt.
@@ -87,7 +88,8 @@ def _try_stream(target: Target) -> None:
 
 
 def _prompts(plan: Plan, target: Target, info: probe.ModelInfo) -> PromptSpec:
-    mean = plan.scenario.workload.input_tokens.mean
+    # the longest of several: what a word costs is told best by many
+    mean = round(max(map(expected_tokens, prompt_lengths(plan.scenario))))
     if target.tokenizer is not None:
         return _with_tokenizer(target, mean)
     if APIS[target.api].takes_ids:

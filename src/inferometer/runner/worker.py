@@ -127,7 +127,7 @@ def _prepare(post: Post, order: Prepare) -> tuple[Prepared, str | None]:
     part = share(stage, order.phase, seed, post.setup.worker, post.setup.workers)
     numbers = (number for number, _ in part.schedule())
     supply = Supply(lambda number: post.write(order.stage, order.phase, number), numbers, endless=part.endless)
-    at_once = isinstance(stage.load, OpenLoop) and math.isinf(stage.load.rate)
+    at_once = isinstance(stage.load, OpenLoop) and stage.load.at_once
     limit = OPEN_LOOP_CONNECTIONS if math.isinf(part.slots) and not at_once else MOST_CONNECTIONS
     wanted = min(part.slots, len(supply), limit)
     failure = post.loop.run_until_complete(post.engine.open_connections(int(wanted)))

@@ -7,40 +7,46 @@ so that all workers together send exactly the one schedule, and no queue between
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count, islice, repeat, takewhile
 
 import numpy as np
-import numpy.typing as npt
 
-from inferometer.config.models import OpenLoop, Stage
+from inferometer.config.models import Open, OpenLoop, Stage, TraceLoop
+from inferometer.schedule.compatible import COMPATIBLE
+from inferometer.schedule.rates import Floats, course
 
 #: Gaps are drawn in blocks of this many, so that a prefix of a schedule does not depend on its length.
 BLOCK = 1024
+#: What is due after more seconds than this, 285 years, is never due: 64 bits hold no more nanoseconds.
+NEVER_S = 9e9
 
 
-def _constant(load: OpenLoop, _: np.random.Generator) -> Iterator[int]:
-    return (round(n * 1e9 / load.rate) for n in count())
+def _constant(_: OpenLoop, __: np.random.Generator) -> Iterator[Floats]:
+    return (np.arange(first, first + BLOCK, dtype=np.float64) for first in count(0, BLOCK))
 
 
-def _poisson(load: OpenLoop, random: np.random.Generator) -> Iterator[int]:
-    return _sums(lambda: random.exponential(1.0 / load.rate, BLOCK))
+def _poisson(_: OpenLoop, random: np.random.Generator) -> Iterator[Floats]:
+    return _sums(lambda: random.standard_exponential(BLOCK))
 
 
-def _gamma(load: OpenLoop, random: np.random.Generator) -> Iterator[int]:
-    """VLLM's burstiness b: shape b, scale 1/(rate b), so that the mean gap is 1/rate and its variation 1/sqrt(b)."""
-    return _sums(lambda: random.gamma(load.burstiness, 1.0 / (load.rate * load.burstiness), BLOCK))
+def _gamma(load: OpenLoop, random: np.random.Generator) -> Iterator[Floats]:
+    """VLLM's burstiness b: shape b, scale 1/b, so that the mean gap is 1 and its variation 1/sqrt(b); inf: none."""
+    if math.isinf(load.burstiness):
+        return _sums(lambda: np.ones(BLOCK))
+    return _sums(lambda: random.gamma(load.burstiness, 1.0 / load.burstiness, BLOCK))
 
 
-def _sums(gaps_s: Callable[[], npt.NDArray[np.float64]]) -> Iterator[int]:
-    start_s = 0.0
+def _sums(gaps: Callable[[], Floats]) -> Iterator[Floats]:
+    start = 0.0
     while True:
-        at_s = start_s + np.cumsum(gaps_s())
-        start_s = float(at_s[-1])
-        yield from (at_s * 1e9).astype(np.int64).tolist()
+        at = start + np.cumsum(gaps())
+        start = float(at[-1])
+        yield at
 
 
-ARRIVALS: dict[str, Callable[[OpenLoop, np.random.Generator], Iterator[int]]] = {
+#: Arrivals of processes with rate 1, in blocks; a course in time makes them those of any rate.
+ARRIVALS: dict[str, Callable[[OpenLoop, np.random.Generator], Iterator[Floats]]] = {
     "constant": _constant,
     "poisson": _poisson,
     "gamma": _gamma,
@@ -50,15 +56,60 @@ ARRIVALS: dict[str, Callable[[OpenLoop, np.random.Generator], Iterator[int]]] = 
 def offsets(stage: Stage, seed: int) -> Iterator[int]:
     """Offsets in ns, not decreasing. Closed loops are due at once: there a free slot decides.
 
-    A constant schedule starts at 0; the others after their first gap, as arrivals of a process do. Ends after
-    ``num_requests`` offsets, or before ``duration_s``; a closed loop with a duration alone does not end here.
+    A constant schedule starts at 0; the others after their first gap, as arrivals of a process do, and a trace where
+    its window does. Ends after ``num_requests`` offsets, or before ``duration_s``, or where the load has no more; a
+    closed loop with a duration alone does not end here.
     """
     load = stage.load
-    if not isinstance(load, OpenLoop) or math.isinf(load.rate):
+    if not isinstance(load, Open) or load.at_once:
         return repeat(0) if stage.num_requests is None else repeat(0, stage.num_requests)
-    limit_ns = math.inf if stage.duration_s is None else stage.duration_s * 1e9
-    arrivals = ARRIVALS[load.arrivals](load, np.random.Generator(np.random.PCG64(seed)))
-    return islice(takewhile(lambda offset: offset < limit_ns, arrivals), stage.num_requests)
+    if isinstance(load, TraceLoop):
+        return _until(_end_ns(stage), _trace(load), stage.num_requests)
+    random = np.random.Generator(np.random.PCG64(seed))
+    if load.arrivals in COMPATIBLE:
+        # theirs end by number, the last one at the very end; and one of them has no end in time
+        end_ns = math.inf if load.arrivals == "inference-perf-poisson" else _end_ns(stage) + 1
+        return _until(end_ns, iter(_ns(COMPATIBLE[load.arrivals](stage, load, random))), stage.num_requests)
+    arrivals = _offsets(ARRIVALS[load.arrivals](load, random), course(stage).time)
+    return _until(_end_ns(stage), arrivals, stage.num_requests)
+
+
+def _offsets(arrivals: Iterator[Floats], time: Callable[[Floats], Floats]) -> Iterator[int]:
+    """Ends where the course has no more time for an arrival."""
+    for block in arrivals:
+        at_s = time(block)
+        due = at_s[at_s < NEVER_S]
+        yield from _ns(due)
+        if len(due) < len(block):
+            return
+
+
+def _ns(at_s: Floats) -> list[int]:
+    offsets_ns: list[int] = np.rint(at_s * 1e9).astype(np.int64).tolist()
+    return offsets_ns
+
+
+def _end_ns(stage: Stage) -> float:
+    """Whole nanoseconds, so that the arrival at the very end is not due, however its time was rounded."""
+    end_ns = math.inf if stage.duration_s is None else stage.duration_s * 1e9
+    return round(end_ns) if math.isfinite(end_ns) else math.inf
+
+
+def _until(end_ns: float, schedule: Iterator[int], number: int | None) -> Iterator[int]:
+    return islice(takewhile(lambda offset_ns: offset_ns < end_ns, schedule), number)
+
+
+def _trace(load: TraceLoop) -> Iterator[int]:
+    first_s = min(load.times_s)
+    end_ns = None if load.end_s is None else round(load.end_s * 1e9)
+    recorded_ns = (round((time_s - first_s) * 1e9) for time_s in load.times_s)
+    return replay(recorded_ns, round(load.start_s * 1e9), end_ns, load.speed)
+
+
+def replay(recorded_ns: Iterable[int], start_ns: int, end_ns: int | None, speed: float) -> Iterator[int]:
+    """Recorded times (ns, in any order) of [``start_ns``, ``end_ns``) as offsets from its start, in order."""
+    end = math.inf if end_ns is None else end_ns
+    return (round((at_ns - start_ns) / speed) for at_ns in sorted(recorded_ns) if start_ns <= at_ns < end)
 
 
 def shard(schedule: Iterator[int], worker: int, workers: int) -> Iterator[tuple[int, int]]:
