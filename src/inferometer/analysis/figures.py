@@ -91,6 +91,7 @@ def _processes(workers: Sequence[WorkerStage]) -> Figures:
         "loop_lag_p50_ms": max(w.loop_lag_p50_ns for w in workers) * _MS_PER_NS,
         "loop_lag_p99_ms": max(w.loop_lag_p99_ns for w in workers) * _MS_PER_NS,
         "loop_lag_max_ms": max(w.loop_lag_max_ns for w in workers) * _MS_PER_NS,
+        "standstill_share": max(w.loop_lag_max_ns / wall for w, wall in zip(workers, wall_ns, strict=True)),
         "steal_share": max(steal, default=None),
         "core_wait_mean_ms": max((wait / slices * _MS_PER_NS for wait, slices, _ in waits), default=None),
         "core_wait_share": max((wait / max(1, wait + cpu) for wait, _, cpu in waits), default=None),
@@ -114,6 +115,7 @@ def _outcomes(frame: Frame) -> Figures:
     return {
         "requests": float(len(frame)),
         "ok": float(np.count_nonzero(frame.ok)),
+        "connect_failures": float(np.count_nonzero(~frame.ok & ~aborted & ~np.isfinite(frame.sent_ns))),
         "failed_share": _share(~frame.ok[~aborted]),
         "aborted": float(np.count_nonzero(aborted)),
         "resent": float(np.count_nonzero((frame.attempts > 1) & ~retried)),

@@ -29,6 +29,9 @@ DELIVERED = 0.95
 CAP_SHARE = 0.01
 MERGED_SHARE = 0.05
 CPU_SHARE = 0.9
+#: The longest time in which the loop did nothing: as a share of the stage, and never looked for below this.
+STANDSTILL_SHARE = 0.05
+STANDSTILL_MS = 250.0
 LENGTH_ERROR = 0.05
 CACHED_SHARE = 0.05
 DRIFT = 1.5
@@ -183,6 +186,9 @@ def _concurrency(e: Evidence) -> Finding | None:
     ratio = e.figures.get("in_flight_of_asked")
     if ratio is None or ratio >= DELIVERED:
         return None
+    if e.figure("connect_failures"):
+        advice = "connections failed, and the client waits 0.1 s before it tries the next one: see the failures"
+        return Finding("in flight / concurrency", "note", ratio, DELIVERED, "share", "throughput", advice)
     advice = "the client took too long between two requests to keep the asked number in flight: use more workers"
     return Finding("in flight / concurrency", "client-limited", ratio, DELIVERED, "share", "throughput", advice)
 
@@ -194,6 +200,22 @@ def _cap(e: Evidence) -> Finding | None:
     severity: Severity = "client-limited" if e.figure("cap_hits") > limit else "note"
     advice = "requests waited for a free slot, so arrivals followed the server: raise max_in_flight, or close the loop"
     return Finding("in-flight cap hits", severity, e.figure("cap_hits"), limit, "", "arrivals, ttft, e2el", advice)
+
+
+def _standstill(e: Evidence) -> Finding | None:
+    """The whole client stood still: a laptop that slept, a stopped process. Stamps survive that, rates do not."""
+    if e.figure("standstill_share") <= STANDSTILL_SHARE or e.figure("loop_lag_max_ms") <= STANDSTILL_MS:
+        return None
+    advice = "the client stood still meanwhile (asleep, stopped or starved), and nothing was sent: run it again"
+    return Finding(
+        "longest standstill",
+        "client-limited",
+        e.figure("standstill_share"),
+        STANDSTILL_SHARE,
+        "share",
+        "throughput",
+        advice,
+    )
 
 
 def _loop_lag(e: Evidence) -> Finding | None:
@@ -439,6 +461,7 @@ CHECKS: tuple[Callable[[Evidence], Finding | None], ...] = (
     _rate,
     _concurrency,
     _cap,
+    _standstill,
     _loop_lag,
     _read_lag,
     _merged_reads,

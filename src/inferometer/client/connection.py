@@ -295,6 +295,7 @@ def _connect_failure(error: OSError, timeout_s: float) -> Failure:
     kinds = (
         (TimeoutError, Outcome.CONNECT_TIMEOUT, f"no connection within {timeout_s:g} s"),
         (ConnectionRefusedError, Outcome.CONNECT_REFUSED, "nothing listens there"),
+        (ConnectionResetError, Outcome.CONNECTION_RESET, "Connection reset by peer while it was being opened"),
         (ssl.SSLError, Outcome.TLS, str(error)),
     )
     for kind, outcome, detail in kinds:

@@ -14,10 +14,10 @@ from typing import NamedTuple
 from inferometer.config.models import Phase
 from inferometer.records.record import Outcome, Record
 
-STARTED, ENDED, OK, TOKENS, FAILED_IN_A_ROW = range(5)
+STARTED, ENDED, OK, TOKENS, FAILED_IN_A_ROW, MOST_IN_A_ROW = range(6)
 #: Buckets of a latency, 8 to an octave from 2^10 ns (1 us) on: a percentile is good to 9 %.
 BUCKETS = 8 * 32
-TTFT_BUCKETS = 5
+TTFT_BUCKETS = 6
 E2EL_BUCKETS = TTFT_BUCKETS + BUCKETS
 ROW = E2EL_BUCKETS + BUCKETS
 STOP, ABORT, END_STAGE, HEAD = range(4)
@@ -26,7 +26,7 @@ STOP, ABORT, END_STAGE, HEAD = range(4)
 class Totals(NamedTuple):
     """Sums over all workers since the stage began. Latencies are None before the first answer, and good to 9 %.
 
-    ``failed_in_a_row``: failures of each worker since its last success, added up.
+    ``failed_in_a_row``: failures since the last success, added up over the workers, or the most that one worker had.
     """
 
     started: int
@@ -63,7 +63,8 @@ class Board:
     def totals(self) -> Totals:
         """What all workers have done so far."""
         rows = [self.cells[HEAD + w * ROW : HEAD + (w + 1) * ROW].tolist() for w in range(self.workers)]
-        started, ended, ok, tokens, failed = (sum(row[i] for row in rows) for i in range(TTFT_BUCKETS))
+        started, ended, ok, tokens, failed, _ = (sum(row[i] for row in rows) for i in range(TTFT_BUCKETS))
+        most = max(row[MOST_IN_A_ROW] for row in rows)
         ttft, e2el = (
             [sum(row[first + b] for row in rows) for b in range(BUCKETS)] for first in (TTFT_BUCKETS, E2EL_BUCKETS)
         )
@@ -72,7 +73,7 @@ class Board:
             ended,
             ok,
             tokens,
-            failed,
+            max(failed, most),
             _percentile_ms(ttft, 50),
             _percentile_ms(ttft, 95),
             _percentile_ms(e2el, 95),
@@ -109,6 +110,7 @@ class Counters:
             return
         if record.outcome is not Outcome.OK:
             cells[row + FAILED_IN_A_ROW] += 1
+            cells[row + MOST_IN_A_ROW] = max(cells[row + MOST_IN_A_ROW], cells[row + FAILED_IN_A_ROW])
             return
         cells[row + FAILED_IN_A_ROW] = 0
         cells[row + OK] += 1

@@ -255,7 +255,8 @@ class Play:
             now = now_ns()
             self._lags_ns.append(max(0, now - planned_ns))
             self._connections_max = max(self._connections_max, len(self._held) + len(self._pool))
-            self._expire(now)
+            if now - planned_ns < TICK_S * 1e9:  # after a stop of our own, what has come meanwhile is read first
+                self._expire(now)
             self._obey()
             if self._wiring.clock is not None and now - sampled_ns > 1_000_000_000:
                 self._wiring.clock.sample()

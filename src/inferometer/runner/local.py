@@ -203,16 +203,16 @@ class Crew:
             assert self._board is not None  # noqa: S101
             elapsed_s, totals = (now_ns() - start_ns) / 1e9, self._board.totals()
             watch(Progress(number + 1, len(plan.scenario.stages), stage, phase, elapsed_s, totals, over))
-            self._bound(plan, number, totals)
+            self._bound(plan, number, phase, totals)
 
         done = [reply.report for reply in self._replies(look) if isinstance(reply, Done)]
         look(over=True)
         return done
 
-    def _bound(self, plan: Plan, number: int, totals: Totals) -> None:
+    def _bound(self, plan: Plan, number: int, phase: Phase, totals: Totals) -> None:
         """End a stage that breaks a rule, and what runs for too long after an interrupt or such an end."""
         assert self._board is not None  # noqa: S101
-        clause = rules.broken(plan.scenario.stop_early, totals)
+        clause = rules.broken(plan.scenario.stop_early, totals) if phase is Phase.MEASURED else None
         if clause is not None and self._stopped is None:
             self._board.order(END_STAGE)
             self._drain_until_ns = now_ns() + plan.drain_s * 1e9

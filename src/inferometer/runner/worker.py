@@ -86,7 +86,8 @@ def main() -> None:
     try:
         _obey(setup)
     except UserError as error:
-        _say(Broken(str(error)))
+        kept = f"; what was measured is kept: inferometer report {setup.directory}" if error.exit_code == 3 else ""
+        _say(Broken(f"{error}{kept}"))
 
 
 def _obey(setup: Setup) -> None:

@@ -133,6 +133,13 @@ def secrets(target: Target) -> tuple[str, ...]:
     return tuple(value for value in values if len(value) >= MIN_SECRET)
 
 
+def masked(target: Target, text: str) -> str:
+    """The text without the target's secrets: servers repeat the key that they refuse."""
+    for secret in secrets(target):
+        text = text.replace(secret, "***")
+    return text
+
+
 def _from_environment(name: str, value: str) -> str:
     """The value itself, or, written as ``$NAME``, that of the environment variable: secrets stay out of plans."""
     variable = value.removeprefix("$")
@@ -247,7 +254,7 @@ _FAILURES: tuple[tuple[str, type[UserError], str], ...] = (
     (
         "ssl.SSLCertVerificationError",
         UnreachableError,
-        "the certificate of {host} was not accepted ({tls}); install its authority, or do not verify it (--insecure)",
+        "the certificate of {host} was not accepted ({tls}): give its authority (--ca-file), or do not check (--insecure)",
     ),
     ("ssl.SSLError", UnreachableError, "no TLS at {host} ({tls}); if it speaks plain HTTP, write http://{host}"),
     (
@@ -301,7 +308,8 @@ def decoded(target: Target, reply: Reply) -> Any:
     try:
         return msgspec.json.decode(reply.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        what = f"it begins {plain(reply.body[:60])!r}" if reply.body.strip() else "it is empty"
+        begins = plain(masked(target, reply.body.decode(errors="replace")))[:60]
+        what = f"it begins {begins!r}" if begins else "it is empty"
         raise UserError(
             f"the answer of {shown(reply.url)} is not JSON: {what}; is that the port of an LLM server?"
         ) from error
@@ -316,12 +324,8 @@ def refuse(target: Target, reply: Reply) -> None:
     if reply.status == HTTPStatus.OK:
         return
     said = _said(target, reply)
-    known = os.environ.get(target.api_key_env)
-    key = (
-        f"the key in {target.api_key_env} was not accepted"
-        if known
-        else f"set the environment variable {target.api_key_env}"
-    )
+    source = target.api_key_file or target.api_key_env
+    key = f"the key in {source} was not accepted" if _key(target) else f"set the environment variable {source}"
     hints = {
         401: f"it wants a key: {key}",
         403: f"access denied: {key}, or ask for the right to use this server",
@@ -359,8 +363,7 @@ def _said(target: Target, reply: Reply) -> str:
     if isinstance(content, dict):
         content = content.get("error") or content.get("detail") or content.get("message") or content
     text = message_of(content)
-    key = os.environ.get(target.api_key_env, "").strip()
-    return plain((text.replace(key, "***") if key else text).encode())[:MAX_QUOTE]
+    return plain(masked(target, text))[:MAX_QUOTE]
 
 
 def _is_html(reply: Reply) -> bool:

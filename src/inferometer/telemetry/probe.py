@@ -162,6 +162,8 @@ def stream(target: Target, prompt: str, max_tokens: int = 50) -> Stream:
         )
     events = sse.parse(reply.body)
     answer = api.read(events.data, events.names)
+    if answer.error is not None:
+        answer.error = ask.masked(named, answer.error)
     return Stream(answer, _token_s(reply, [int(events.ends[i]) for i in answer.token_events]), reply.seconds, reply.cut)
 
 

@@ -1,0 +1,74 @@
+"""Runs of the installed command, and what they leave."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from e2e.support import COMMAND, environment
+from inferometer.records import store
+
+#: A run that takes longer than this hangs. Runs here take a second or three.
+HANGS_S = 90
+#: Requests of 8 tokens, as token ids: one trial request goes before the load.
+SMALL = ("--backend", "openai", "--random-input-len", "16", "--ignore-eos", "--seed", "1")
+SHORT = ("--random-output-len", "8")
+TRIALS = 1
+FOUR_AT_ONCE = ("--max-concurrency", "4", "--num-prompts", "12")
+
+
+class Played(NamedTuple):
+    """A run that has ended. ``text``: stdout, then stderr, each run of blanks as one."""
+
+    code: int
+    out: str
+    err: str
+    directory: Path
+
+    @property
+    def text(self) -> str:
+        return " ".join((self.out + "\n" + self.err).split())
+
+    def measured(self, column: str) -> list[Any]:
+        """One column of the measured requests, by stage and index."""
+        rows = store.read(self.directory).to_pylist()
+        return [row[column] for row in rows if row["phase"] == "measured"]
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.directory / "summary.json").read_text())
+        return found
+
+    def stage(self, number: int = 0) -> dict[str, Any]:
+        """What the summary says of a stage."""
+        found: dict[str, Any] = self.summary["stages"][number]
+        return found
+
+
+def words(url: str, directory: Path, *more: object, flags: str = "") -> list[str]:
+    """The command line of a run. ``flags`` are read as a shell does, and win over the usual ones of the same name."""
+    given = [*map(str, more), *shlex.split(flags)]
+    usual = () if SHORT[0] in given else SHORT
+    return [COMMAND, "run", "--base-url", url, *SMALL, *usual, "--run-dir", str(directory), *given]
+
+
+def play(url: str, directory: Path, *more: object, flags: str = "", **env: str) -> Played:
+    """Run to the end."""
+    return ended(words(url, directory, *more, flags=flags), directory, **env)
+
+
+def ended(command: list[str], directory: Path, **env: str) -> Played:
+    """Run a command to its end, which must come."""
+    done = subprocess.run(
+        command,
+        env=environment(**env),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=HANGS_S,
+        check=False,
+    )
+    return Played(done.returncode, done.stdout, done.stderr, directory)
