@@ -60,7 +60,8 @@ def test_every_field_comes_back(tmp_path: Path) -> None:
         conversation=3,
     )
     write(tmp_path, 0, [[full, record(8)]])
-    rows = store.finish(tmp_path).to_pylist()
+    store.finish(tmp_path)
+    rows = store.read(tmp_path).to_pylist()
     for row, wrote in zip(rows, [full, record(8)], strict=True):
         for name in Record.__struct_fields__:
             value = getattr(wrote, name)
@@ -136,23 +137,26 @@ def test_one_cut_stream_does_not_touch_the_others(tmp_path: Path) -> None:
     path = write(tmp_path, 0, [[record(0)], [record(2)]])
     path.write_bytes(path.read_bytes()[:-60])
     write(tmp_path, 1, [[record(1)], [record(3)]])
-    assert store.finish(tmp_path).column("index").to_pylist() == [0, 1, 3]
+    store.finish(tmp_path)
+    assert store.read(tmp_path).column("index").to_pylist() == [0, 1, 3]
 
 
 def test_finishing_twice_is_finishing_once(tmp_path: Path) -> None:
     write(tmp_path, 0, [[record(i) for i in range(50)]])
-    first = store.finish(tmp_path)
+    before = store.read(tmp_path)
+    store.finish(tmp_path)
     names, content = sorted(path.name for path in tmp_path.iterdir()), (tmp_path / store.PARQUET).read_bytes()
     assert names == [store.PARQUET]
-    assert store.finish(tmp_path).equals(first)
-    assert store.read(tmp_path).equals(first)
+    store.finish(tmp_path)
+    assert store.read(tmp_path).equals(before)
     assert (tmp_path / store.PARQUET).read_bytes() == content
 
 
 def test_a_merge_that_was_killed_is_done_again(tmp_path: Path) -> None:
     write(tmp_path, 0, [[record(0), record(1)]])
     (tmp_path / (store.PARQUET + ".partial")).write_bytes(b"PAR1 half of it")
-    assert store.finish(tmp_path).num_rows == 2
+    store.finish(tmp_path)
+    assert store.read(tmp_path).num_rows == 2
     assert [path.name for path in tmp_path.iterdir()] == [store.PARQUET]
 
 
@@ -205,5 +209,146 @@ def test_a_run_that_never_began_takes_back_only_its_own(tmp_path: Path) -> None:
     store.discard(mine, new=store.create(mine))
     assert (mine / "empty.txt").exists()
     fresh = tmp_path / "fresh"
-    store.discard(fresh, new=store.create(fresh))
+    new = store.create(fresh)
+    (fresh / store.LOG).write_text("it never began\n")
+    store.discard(fresh, new=new)
     assert not fresh.exists()
+
+
+# --- runs larger than memory, and runs that were resumed -------------------------------------------------------------
+
+
+def indices(directory: Path) -> list[tuple[int, str, int]]:
+    rows = store.read(directory).select(["stage", "phase", "index"]).to_pylist()
+    return [(row["stage"], row["phase"], row["index"]) for row in rows]
+
+
+def part(stage: int, indices: range, **changed: Any) -> list[Record]:
+    return [record(index, stage=stage, **changed) for index in indices]
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> list[list[list[Record]]]:
+    """What each worker appended, batch by batch: stages and phases one after the other, requests in any order."""
+    workers: list[list[list[Record]]] = []
+    for worker in range(draw(st.integers(1, 3))):
+        batches: list[list[Record]] = []
+        for stage, phase in ((0, Phase.WARMUP), (0, Phase.MEASURED), (2, Phase.MEASURED)):
+            mine = [n * 3 + worker for n in draw(st.permutations(range(draw(st.integers(0, 9)))))]
+            cut = draw(st.integers(0, len(mine)))
+            made = [record(n, stage=stage, phase=phase, worker=worker, event_ns=np.arange(n % 7)) for n in mine]
+            batches += [made[:cut], made[cut:]]
+        workers.append(batches)
+    return workers
+
+
+@given(runs(), st.integers(1, 40))
+def test_a_merge_in_pieces_is_the_merge_of_the_whole(
+    tmp_path_factory: pytest.TempPathFactory, run: list[list[list[Record]]], piece_events: int
+) -> None:
+    directory = tmp_path_factory.mktemp("run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "PIECE_EVENTS", piece_events)
+        for worker, batches in enumerate(run):
+            write(directory, worker, batches)
+        before = store.read(directory)
+        store.finish(directory)
+        assert store.read(directory).equals(before)
+        written = [table for _, table in store.pieces(directory)]
+    assert sum(table.num_rows for table in written) == sum(len(batch) for batches in run for batch in batches)
+    order = [(table["stage"][0].as_py(), table["phase"][0].as_py() == "measured") for table in written]
+    assert order == sorted(order)
+    with pyarrow.parquet.ParquetFile(directory / store.PARQUET) as file:
+        groups = [file.read_row_group(number) for number in range(file.num_row_groups)]
+    assert all(group.equals(group.sort_by(store.ORDER)) for group in groups)
+    # what is written at once is as much as was wanted, and the batch (9 requests, 6 events each) that made it so
+    assert all(sum(map(len, group["event_ns"].to_pylist())) < piece_events + 9 * 6 for group in groups)
+
+
+def test_pieces_are_small_and_numbered_the_same_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "PIECE_ROWS", 4)
+    write(tmp_path, 0, [part(0, range(30))])
+    write(tmp_path, 1, [part(0, range(30, 40), worker=1)])
+    for finish in (lambda _: None, store.finish):
+        finish(tmp_path)
+        found = [(first, table["index"].to_pylist()) for first, table in store.pieces(tmp_path, ["index"])]
+        assert sorted(index for _, some in found for index in some) == list(range(40))
+        assert found == [(first, table["index"].to_pylist()) for first, table in store.pieces(tmp_path, ["index"])]
+        numbers = [first + place for first, some in found for place in range(len(some))]
+        assert numbers == sorted(set(numbers))
+    assert max(len(some) for _, some in found) <= 4
+
+
+def test_pieces_that_nobody_wants_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "PIECE_ROWS", 4)
+    write(tmp_path, 0, [[record(index)] for index in range(20)])
+    store.finish(tmp_path)
+    some = [table["index"].to_pylist() for _, table in store.pieces(tmp_path, ["index"], lambda a, b: a <= 9 < b)]
+    assert some == [[8, 9, 10, 11]]
+
+
+def test_the_number_of_events_is_known_without_reading_them(tmp_path: Path) -> None:
+    write(tmp_path, 0, [part(0, range(100))])
+    events = sum(index % 4 for index in range(100))
+    assert store.event_count(tmp_path) >= events
+    store.finish(tmp_path)
+    assert events <= store.event_count(tmp_path) <= events + 25  # a request without events counts as one
+
+
+def test_a_session_goes_on_beside_the_file_of_the_one_before(tmp_path: Path) -> None:
+    write(tmp_path, 0, [part(0, range(3)), part(1, range(2))])
+    before = store.read(tmp_path).slice(0, 3)
+    assert store.keep(tmp_path, {0}) == 2
+    assert [path.name for path in tmp_path.iterdir()] == [store.PARQUET]
+    assert store.read(tmp_path).equals(before)
+    write(tmp_path, 0, [part(1, range(1))])
+    assert indices(tmp_path) == [(0, "measured", 0), (0, "measured", 1), (0, "measured", 2), (1, "measured", 0)]
+    read = store.read(tmp_path)
+    store.finish(tmp_path)
+    assert store.read(tmp_path).equals(read)
+    assert [path.name for path in tmp_path.iterdir()] == [store.PARQUET]
+
+
+def test_a_kill_between_the_merge_and_the_removal_doubles_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path, 0, [part(0, range(3)), part(1, range(2))])
+    stream = path.read_bytes()
+    store.finish(tmp_path)
+    whole = store.read(tmp_path)
+    path.write_bytes(stream)
+    assert store.read(tmp_path).equals(whole)
+    store.finish(tmp_path)
+    assert store.read(tmp_path).equals(whole)
+    assert not path.exists()
+    # in a session that resumes, the file has the finished stages only, and the streams still have all
+    assert store.keep(tmp_path, {0}) == 2
+    path.write_bytes(stream)
+    assert store.read(tmp_path).equals(whole)
+    assert store.keep(tmp_path, {0}) == 2
+    assert store.read(tmp_path).equals(whole.slice(0, 3))
+
+
+def test_nothing_is_written_anew_where_nothing_is_dropped(tmp_path: Path) -> None:
+    assert store.keep(tmp_path, {0}) == 0
+    write(tmp_path, 0, [part(0, range(3))])
+    store.finish(tmp_path)
+    before = (tmp_path / store.PARQUET).stat()
+    assert store.keep(tmp_path, {0}) == 0
+    assert (tmp_path / store.PARQUET).stat().st_ino == before.st_ino
+    assert store.keep(tmp_path, ()) == 3
+    assert indices(tmp_path) == []
+
+
+def test_a_merge_without_room_keeps_the_streams(tmp_path: Path) -> None:
+    path = write(tmp_path, 0, [part(0, range(3))])
+    (tmp_path / (store.PARQUET + ".partial")).mkdir()
+    with pytest.raises(UserError, match="the rows are safe") as caught:
+        store.finish(tmp_path)
+    assert caught.value.exit_code == 3
+    assert path.exists()
+    assert len(indices(tmp_path)) == 3
+
+
+def test_a_damaged_file_is_said(tmp_path: Path) -> None:
+    (tmp_path / store.PARQUET).write_bytes(b"PAR1 and nothing more")
+    with pytest.raises(UserError, match=r"cannot read .*requests\.parquet"):
+        store.read(tmp_path)

@@ -22,7 +22,11 @@ def summary_of(directory: Path) -> dict[str, Any]:
     plan = files.read_plan(directory / store.PLAN)
     context = _context(directory)
     workers = msgspec.convert(context.get("workers", []), list[WorkerStage])
-    told = {"state": context.get("state", "running"), "prompts": context.get("prompts")}
+    told = {
+        "state": context.get("state", "running"),
+        "sessions": len(context.get("sessions", [])) or 1,
+        "prompts": context.get("prompts"),
+    }
     return summarise(plan, store.read(directory), workers) | told
 
 

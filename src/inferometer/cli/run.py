@@ -1,27 +1,36 @@
-"""``inferometer run``: load the plan, prepare, play, report."""
+"""``inferometer run``: load the plan, prepare, play, report; or go on with a run that was cut."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from inferometer import __version__
+from inferometer.cli.streams import outliving_terminals, steady
 from inferometer.config import files
 from inferometer.config.catalog.targets import partial_plan
-from inferometer.config.flags import add_flags, merge, plan_from_flags
+from inferometer.config.flags import FLAGS, add_flags, merge, plan_from_flags
 from inferometer.config.models import Plan
 from inferometer.errors import UserError
 
 if TYPE_CHECKING:
     from inferometer.engine.launch import Address
     from inferometer.runner.local import Outcome
+    from inferometer.runner.sessions import Earlier
 
 EPILOG = """Without --base-url, --target or -c the run practises on the embedded simulator.
-Exit codes: 0 done; 1 stopped early by a rule; 2 usage or no server; 3 requests failed; 4 not VALID under --strict; 130 interrupted."""
+Exit codes: 0 done; 1 stopped early by a rule; 2 usage or no server; 3 requests failed; 4 not VALID under --strict;
+130 interrupted."""
+
+#: Flags that are given even if they are not: their values then. --resume goes with --strict and --output alone.
+DEFAULTS = {"target": None, "config": None, "run_dir": None, "dry_run": False}
+BESIDE_RESUME = {"command", "resume", "strict", "output"}
 
 #: The share of failed requests above which a run ends with exit code 3.
 FAILED_SHARE = 0.05
@@ -36,13 +45,38 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--run-dir", type=Path, metavar="DIR", help="the run directory itself (default: results/NAME-TIME)"
     )
+    parser.add_argument(
+        "--resume", type=Path, metavar="DIR", help="go on with the run in this directory at the stage where it was cut"
+    )
     parser.add_argument("--output", type=Path, metavar="FILE.json", help="also write the summary here")
     parser.add_argument("--dry-run", action="store_true", help="print the resolved plan and stop")
     parser.add_argument("--strict", action="store_true", help="exit 4 unless every stage is VALID")
 
 
+class Voice(NamedTuple):
+    """Where a run speaks: ``note`` to the user and ``run.log``, ``log`` to ``run.log`` alone. One sentence each."""
+
+    note: Callable[[str], None]
+    log: Callable[[str], None]
+
+
 def run(options: argparse.Namespace) -> int:
-    """Play the plan that the options describe."""
+    """Play the plan that the options describe, or what is left of one."""
+    with steady(), outliving_terminals(), _terminable():
+        return _begin(options) if options.resume is None else _resume(options)
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends the command as Ctrl-C does, so that what it began is taken back or kept, as the case may be."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _begin(options: argparse.Namespace) -> int:
     plan = _plan(options)
     if options.dry_run:
         print(files.dump(plan), end="")
@@ -52,14 +86,48 @@ def run(options: argparse.Namespace) -> int:
 
     directory = options.run_dir or Path("results") / _name(plan)
     new = store.create(directory)
-    _say_practice(plan, options)
     try:
-        with _engine(plan, directory) as address:
-            outcome = _play(_at(plan, address), directory)
+        with _voice(plan, directory) as voice:
+            if plan.engine is not None and options.target is None and options.config is None:
+                voice.note("Practising on the embedded simulator (measure a real server with --base-url URL).")
+            return _session(plan, directory, options, voice)
     except (UserError, KeyboardInterrupt):
         store.discard(directory, new=new)
         raise
-    return _report(directory, options, outcome)
+
+
+def _resume(options: argparse.Namespace) -> int:
+    """Play the stages that are not finished, if there are any."""
+    _refuse_other_flags(options)
+    _check_output(options.output)
+    from inferometer.records import store
+    from inferometer.runner.conduct import conclude
+    from inferometer.runner.sessions import earlier_sessions, is_complete
+
+    directory: Path = options.resume
+    if not (directory / store.PLAN).exists():
+        raise UserError(f"--resume {directory}: that is not a run directory: it has no {store.PLAN}")
+    plan = files.read_plan(directory / store.PLAN)
+    with _voice(plan, directory) as voice:
+        earlier = earlier_sessions(directory)
+        if earlier is None or not is_complete(plan, earlier):
+            return _session(plan, directory, options, voice, earlier)
+        conclude(directory, earlier)
+        reason = f"a rule ended it ({earlier.stopped})" if earlier.stopped else "every stage was played"
+        voice.note(f"{directory} is complete: {reason}. There is nothing left to do.")
+        summary = _show(directory, options, voice)
+        code = _exit_code(summary, strict=True) if options.strict else 0
+        return code or (1 if earlier.stopped else 0)
+
+
+def _refuse_other_flags(options: argparse.Namespace) -> None:
+    """A plan that changed in the middle would be two measurements under one name."""
+    names = {flag.path: flag.name for flag in FLAGS}
+    given = (key for key, value in vars(options).items() if key not in DEFAULTS or value != DEFAULTS[key])
+    other = sorted(names.get(key, key.replace("_", "-")) for key in given if key not in BESIDE_RESUME)
+    if other:
+        flags = ", ".join(f"--{name}" for name in other)
+        raise UserError(f"--resume goes on with the plan of its run: leave out {flags}, or begin a new run")
 
 
 def _plan(options: argparse.Namespace) -> Plan:
@@ -101,24 +169,48 @@ def _name(plan: Plan) -> str:
     return f"{plan.scenario.name}-{clean}-{datetime.now(UTC):%Y%m%dT%H%M%S}Z"
 
 
-def _say_practice(plan: Plan, options: argparse.Namespace) -> None:
-    if plan.engine is not None and options.target is None and options.config is None:
-        print("Practising on the embedded simulator (measure a real server with --base-url URL).", file=sys.stderr)
+@contextlib.contextmanager
+def _voice(plan: Plan, directory: Path) -> Iterator[Voice]:
+    from inferometer.cli.log import opened
+    from inferometer.telemetry.ask import secrets
+
+    try:
+        hidden = secrets(plan.target)
+    except UserError:  # a key or header that cannot be used: the run will say so, and has nothing to hide
+        hidden = ()
+    with opened(directory, hidden) as log:
+
+        def note(sentence: str) -> None:
+            print(sentence, file=sys.stderr, flush=True)
+            log(sentence)
+
+        yield Voice(note, log)
+
+
+def _session(
+    plan: Plan, directory: Path, options: argparse.Namespace, voice: Voice, earlier: Earlier | None = None
+) -> int:
+    """Start the plan's engine if it has one, play, report. Returns the exit code."""
+    voice.log(f"inferometer {__version__} {'goes on' if earlier else 'begins'} in {directory}")
+    with _engine(plan, directory, voice) as address:
+        plan = _at(plan, address)
+        voice.log(f"target {plan.target.name}: {plan.target.base_url}, {plan.target.api}")
+        outcome = _play(plan, directory, voice, earlier)
+    code = _report(directory, options, outcome, voice)
+    voice.log(f"ended: {_how(outcome)}; exit code {code}")
+    return code
 
 
 @contextlib.contextmanager
-def _engine(plan: Plan, directory: Path) -> Iterator[Address | None]:
+def _engine(plan: Plan, directory: Path, voice: Voice) -> Iterator[Address | None]:
     if plan.engine is None:
         yield None
         return
     from inferometer.engine.launch import started
+    from inferometer.records.store import ENGINE_LOG
 
-    with started(plan.engine, directory / "engine.log", plan.target.model, note=_note) as address:
+    with started(plan.engine, directory / ENGINE_LOG, plan.target.model, note=voice.note) as address:
         yield address
-
-
-def _note(sentence: str) -> None:
-    print(sentence, file=sys.stderr, flush=True)
 
 
 def _at(plan: Plan, address: Address | None) -> Plan:
@@ -128,19 +220,36 @@ def _at(plan: Plan, address: Address | None) -> Plan:
     return plan.model_copy(update={"target": target})
 
 
-def _play(plan: Plan, directory: Path) -> Outcome:
+def _play(plan: Plan, directory: Path, voice: Voice, earlier: Earlier | None) -> Outcome:
     """Prepare and play; every problem on the way is said."""
     from inferometer.cli.display import display
+    from inferometer.cli.log import losses, watching
     from inferometer.runner.conduct import conduct
+    from inferometer.runner.local import Progress
 
-    with display() as watch:
-        outcome = conduct(plan, directory, watch, _note)
+    with display() as shown:
+        watches = (watching(voice.log, directory), shown, losses(voice.log))
+
+        def watch(progress: Progress) -> None:
+            for each in watches:
+                each(progress)
+
+        outcome = conduct(plan, directory, watch, voice.note, earlier)
     for problem in (*outcome.problems, *filter(None, [outcome.stopped])):
-        _note(f"note: {problem}")
+        voice.note(f"note: {problem}")
     return outcome
 
 
-def _report(directory: Path, options: argparse.Namespace, outcome: Outcome) -> int:
+def _report(directory: Path, options: argparse.Namespace, outcome: Outcome, voice: Voice) -> int:
+    summary = _show(directory, options, voice)
+    if outcome.interrupted:
+        return 130
+    code = 3 if outcome.died else _exit_code(summary, strict=options.strict)
+    return code or (1 if outcome.stopped else 0)
+
+
+def _show(directory: Path, options: argparse.Namespace, voice: Voice) -> dict[str, Any]:
+    """Write the summary, then print it: what is on disk does not depend on who reads."""
     from inferometer.analysis.load import summary_of
     from inferometer.cli.terminal import wants_colour
     from inferometer.records import store
@@ -149,12 +258,26 @@ def _report(directory: Path, options: argparse.Namespace, outcome: Outcome) -> i
     summary = summary_of(directory)
     for path in filter(None, (directory / store.SUMMARY, options.output)):
         store.write_json(path, summary)
-    print(render(summary, colour=wants_colour(sys.stdout)))
-    _note(f"run directory: {directory}")
+    for stage in summary["stages"]:
+        voice.log(f"stage {stage['stage'] + 1}: {stage['verdict']['verdict']}{_findings(stage['verdict'])}")
+    print(render(summary, colour=wants_colour(sys.stdout)), flush=True)
+    voice.note(f"run directory: {directory}")
+    return summary
+
+
+def _findings(verdict: dict[str, Any]) -> str:
+    """What makes a verdict worse than VALID."""
+    bad = [finding["name"] for finding in verdict["findings"] if finding["severity"] != "note"]
+    return f" ({', '.join(bad)})" if bad else ""
+
+
+def _how(outcome: Outcome) -> str:
+    """How a run ended, in words."""
     if outcome.interrupted:
-        return 130
-    code = 3 if outcome.died else _exit_code(summary, strict=options.strict)
-    return code or (1 if outcome.stopped else 0)
+        return "interrupted"
+    if outcome.stopped:
+        return outcome.stopped
+    return "a worker died" if outcome.died else "complete"
 
 
 def _exit_code(summary: dict[str, Any], *, strict: bool) -> int:

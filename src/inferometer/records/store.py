@@ -1,19 +1,28 @@
 """The run directory: appended to at least once a second while a run lasts, one Parquet file when it is over.
 
 Every worker appends to an Arrow IPC stream of its own. A stream that ends in mid-write is readable up to its last
-whole batch, so a killed run loses at most the rows of its last second.
+whole batch, so a killed run loses at most the rows of its last second. A run that was resumed has both: the rows of
+its earlier sessions in the Parquet file, those of the present one in streams. A stage is in one of them only; if both
+have it, a merge was killed before it could remove the streams, and the file is right.
 """
 
 from __future__ import annotations
 
 import contextlib
+import heapq
 import json
 import os
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from hashlib import sha256
+from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.ipc
 import pyarrow.parquet
 
@@ -26,13 +35,23 @@ SCHEMA = pa.schema(
     + [pa.field("event_ns", pa.list_(pa.int64())), pa.field("event_tokens", pa.list_(pa.int32()))],
     metadata={"inferometer.record_version": "1"},
 )
+#: Columns that every row has.
+NEVER_NULL = ("stage", "phase", "index", "end_ns")
 #: Columns that Parquet keeps as dictionaries. Of numbers that never repeat one costs more than it saves (measured: 2x).
 TEXTS = [field.name for field in SCHEMA if pa.types.is_string(field.type)]
 PARQUET = "requests.parquet"
 PLAN = "plan.yaml"
 CONTEXT = "context.json"
 SUMMARY = "summary.json"
+LOG = "run.log"
+ENGINE_LOG = "engine.log"
 
+ORDER = [("stage", "ascending"), ("phase", "descending"), ("index", "ascending")]
+#: What is read or written at once has about this many token events (16 bytes each), or rows, and not more.
+PIECE_EVENTS = 1 << 20
+PIECE_ROWS = 1 << 16
+#: Rows have numbers: that of their file times this, and their place in it.
+FILE_ROWS = 1 << 40
 
 _BLANK = Record(
     stage=0,
@@ -85,39 +104,214 @@ def _lists(values: list[Any], dtype: type, kind: pa.DataType) -> pa.ListArray:
     )
 
 
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
 def read(directory: Path) -> pa.Table:
-    """All records of a run, finished or killed, by stage, phase and index. Raises ``UserError`` if there are none."""
-    finished = directory / PARQUET
-    if finished.exists():
-        return pa.parquet.read_table(finished)
-    streams = sorted(directory.glob("requests-*.arrow"))
-    if not streams:
+    """All records of a run that fits into memory, by stage, phase and index. Raises as ``pieces`` does."""
+    tables = [table for _, table in pieces(directory)]
+    return pa.concat_tables([SCHEMA.empty_table(), *tables]).sort_by(ORDER)
+
+
+def pieces(
+    directory: Path, columns: Sequence[str] | None = None, wanted: Callable[[int, int], bool] = lambda *_: True
+) -> Iterator[tuple[int, pa.Table]]:
+    """The records of a run, finished or killed, in tables of bounded size, each with the number of its first row.
+
+    The order is that of the files and the same each time: by stage, phase and index in a small run that has ended, in
+    stretches of ``PIECE_EVENTS`` in a large one; by worker and end of the request in one that has not.
+
+    Args:
+        directory: a run directory.
+        columns: those to read; all if not given.
+        wanted: are the rows from one number up to, but not including, another needed? Those that are not may be left
+            out.
+
+    Raises:
+        UserError: there are no records, or they cannot be read.
+    """
+    finished, streams = _files(directory)
+    if finished is not None:
+        yield from _pieces_of_file(finished, columns, wanted)
+    taken = _stages(finished) if finished is not None and streams else ()
+    for number, stream in enumerate(streams, 1):
+        first = number * FILE_ROWS
+        for table in _tables(_without(taken, _batches(stream))):
+            yield first, table if columns is None else table.select(columns)
+            first += table.num_rows
+
+
+def measured_rows(directory: Path) -> dict[int, int]:
+    """Measured requests of each stage that has some; empty where nothing was written."""
+    if not (directory / PARQUET).exists() and not _streams(directory):
+        return {}
+    counts: Counter[int] = Counter()
+    for _, table in pieces(directory, ["stage", "phase"]):
+        measured = table.filter(pc.equal(table["phase"], Phase.MEASURED.value))
+        counts.update(measured["stage"].to_pylist())
+    return dict(counts)
+
+
+def event_count(directory: Path) -> int:
+    """How many token events a run has at most, from what its files say of themselves. Raises ``UserError``."""
+    finished, streams = _files(directory)
+    events = sum(stream.stat().st_size for stream in streams) // 8
+    if finished is not None:
+        with _opened(finished) as file:
+            events += sum(_events(file.metadata.row_group(number)) for number in range(file.num_row_groups))
+    return events
+
+
+def _files(directory: Path) -> tuple[Path | None, list[Path]]:
+    """The Parquet file, if there is one, and the streams."""
+    finished, streams = directory / PARQUET, _streams(directory)
+    if not finished.exists() and not streams:
         raise UserError(f"{directory} is not a run directory: it has neither {PARQUET} nor requests-*.arrow")
-    batches = [one for stream in streams for one in _batches(stream)]
-    order = [("stage", "ascending"), ("phase", "descending"), ("index", "ascending")]
-    return pa.Table.from_batches(batches, SCHEMA).sort_by(order)
+    return finished if finished.exists() else None, streams
 
 
-def finish(directory: Path) -> pa.Table:
-    """Merge the workers' streams into one Parquet file; the streams go only when it is safely there."""
-    table = read(directory)
-    if not (directory / PARQUET).exists():
-        partial = directory / (PARQUET + ".partial")
-        pa.parquet.write_table(table, partial, compression="zstd", use_dictionary=TEXTS)
-        partial.replace(directory / PARQUET)
-        for stream in directory.glob("requests-*.arrow"):
-            stream.unlink()
-    return table
+def _streams(directory: Path) -> list[Path]:
+    return sorted(directory.glob("requests-*.arrow"))
 
 
-def _batches(path: Path) -> list[pa.RecordBatch]:
-    batches: list[pa.RecordBatch] = []
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[pa.parquet.ParquetFile]:
+    try:
+        with pa.parquet.ParquetFile(path) as file:
+            yield file
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"cannot read {path}: {error}") from None
+
+
+def _pieces_of_file(
+    path: Path, columns: Sequence[str] | None, wanted: Callable[[int, int], bool]
+) -> Iterator[tuple[int, pa.Table]]:
+    with _opened(path) as file:
+        first = 0
+        for number in range(file.num_row_groups):
+            group = file.metadata.row_group(number)
+            end = first + group.num_rows
+            if not wanted(first, end):
+                first = end
+                continue
+            most = max(1, min(PIECE_ROWS, group.num_rows * PIECE_EVENTS // max(1, _events(group))))
+            for rows in file.iter_batches(most, row_groups=[number], columns=columns):
+                yield first, pa.Table.from_batches([rows])
+                first += rows.num_rows
+
+
+def _events(group: Any) -> int:
+    """Token events in a row group; a request without any counts as one."""
+    columns = (group.column(number) for number in range(group.num_columns))
+    return sum(column.num_values for column in columns if column.path_in_schema.startswith("event_ns"))
+
+
+def _stages(path: Path) -> set[int]:
+    return {
+        stage for _, table in _pieces_of_file(path, ["stage"], lambda *_: True) for stage in _values(table["stage"])
+    }
+
+
+def _values(column: Any) -> list[Any]:
+    return list(column.unique().to_pylist())
+
+
+def _batches(path: Path) -> Iterator[pa.RecordBatch]:
     try:
         with pa.OSFile(str(path), "rb") as source, pa.ipc.open_stream(source) as stream:
-            batches.extend(stream)
-    except (pa.ArrowInvalid, OSError):  # the writer was killed: what came before its last batch is whole
-        pass
-    return batches
+            if not stream.schema.equals(SCHEMA):
+                raise UserError(f"{path} is damaged, or another version wrote it: its columns are not those of a run")
+            for rows in stream:
+                rows.validate(full=True)  # a flipped bit in an offset ends the interpreter of whoever follows it
+                if any(rows[name].null_count for name in NEVER_NULL):
+                    return
+                yield rows
+    except (pa.ArrowException, OSError):  # the writer was killed: what came before its last batch is whole
+        return
+
+
+def _without(stages: Container[int], batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The slices of batches that are of none of these stages."""
+    return (rows for (stage, _, _), rows in _slices(batches) if stage not in stages)
+
+
+def _slices(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[tuple[int, bool, int], pa.RecordBatch]]:
+    """Batches cut where another stage or phase begins, each with what it is sorted by: stage, measured, first end."""
+    for rows in batches:
+        stages = rows["stage"].to_numpy()
+        measured = pc.equal(rows["phase"], Phase.MEASURED.value).to_numpy(zero_copy_only=False)
+        changes = np.flatnonzero((stages[1:] != stages[:-1]) | (measured[1:] != measured[:-1])) + 1
+        for first, end in pairwise([0, *changes.tolist(), rows.num_rows]):
+            if end > first:
+                key = (int(stages[first]), bool(measured[first]), rows["end_ns"][first].as_py())
+                yield key, rows.slice(first, end - first)
+
+
+def _tables(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Batches together, as many as make a piece."""
+    held: list[pa.RecordBatch] = []
+    events = rows = 0
+    for one in batches:
+        held.append(one)
+        events += pc.sum(pc.list_value_length(one["event_ns"])).as_py() or 0
+        rows += one.num_rows
+        if events >= PIECE_EVENTS or rows >= PIECE_ROWS:
+            yield pa.Table.from_batches(held, SCHEMA)
+            held, events, rows = [], 0, 0
+    if held:
+        yield pa.Table.from_batches(held, SCHEMA)
+
+
+# --- merging ---------------------------------------------------------------------------------------------------------
+
+
+def finish(directory: Path) -> None:
+    """Merge all rows into one Parquet file; the streams go only when it is safely there. Memory is bounded.
+
+    Raises:
+        UserError: there are no rows, or there is no room for the file; the streams are then left as they are.
+    """
+    finished, streams = _files(directory)
+    if streams or finished is None:
+        _merge(directory, None)
+
+
+def keep(directory: Path, stages: Container[int]) -> int:
+    """Drop the rows of all but these stages for good; how many they were. As ``finish`` otherwise, errors included."""
+    if not (directory / PARQUET).exists() and not _streams(directory):
+        return 0
+    columns = (table["stage"] for _, table in pieces(directory, ["stage"]))
+    dropped = sum(1 for column in columns for stage in column.to_pylist() if stage not in stages)
+    if dropped or _streams(directory):
+        _merge(directory, stages)
+    return dropped
+
+
+def _merge(directory: Path, stages: Container[int] | None) -> None:
+    """Write the rows of these stages (None: of all) as the Parquet file, sorted as far as a row group reaches."""
+    finished, streams = _files(directory)
+    taken = _stages(finished) if finished is not None and streams else ()
+    sources = [_slices(_without(taken, _batches(stream))) for stream in streams]
+    if finished is not None:
+        whole = (rows for _, table in _pieces_of_file(finished, None, lambda *_: True) for rows in table.to_batches())
+        sources.append(_slices(whole))
+    merged = heapq.merge(*sources, key=itemgetter(0))
+    kept = (rows for (stage, _, _), rows in merged if stages is None or stage in stages)
+    partial = directory / (PARQUET + ".partial")
+    try:
+        with pa.parquet.ParquetWriter(partial, SCHEMA, compression="zstd", use_dictionary=TEXTS) as writer:
+            for table in _tables(kept):
+                writer.write_table(table.sort_by(ORDER), row_group_size=table.num_rows)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())  # the streams are the only other copy
+        partial.replace(directory / PARQUET)
+    except OSError as error:
+        raise UserError(f"cannot write {directory / PARQUET}: {error}; the rows are safe in its folder", 3) from None
+    for stream in streams:
+        stream.unlink()
+
+
+# --- the folder ------------------------------------------------------------------------------------------------------
 
 
 def create(directory: Path) -> bool:
@@ -139,14 +333,20 @@ def create(directory: Path) -> bool:
 
 def discard(directory: Path, *, new: bool) -> None:
     """Take back a run that never began: only what it made itself, and the directory only if it is ``new`` and empty."""
-    log = directory / "engine.log"
+    log = directory / ENGINE_LOG
     if (directory / CONTEXT).exists():
         return
     if log.exists() and not log.stat().st_size:
         log.unlink()
+    (directory / LOG).unlink(missing_ok=True)
     if new:
         with contextlib.suppress(OSError):
             directory.rmdir()
+
+
+def plan_digest(directory: Path) -> str:
+    """SHA-256 of the plan's file in hexadecimal, as ``sha256sum`` prints it."""
+    return sha256((directory / PLAN).read_bytes()).hexdigest()
 
 
 def write_json(path: Path, document: Any) -> None:

@@ -2,70 +2,82 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import sys
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import msgspec
-
-from inferometer import __version__
-from inferometer.client.clock import now_ns
 from inferometer.config import files
 from inferometer.config.models import Plan
 from inferometer.records import store
 from inferometer.runner.local import Crew, Outcome, Task, Watch
-from inferometer.runner.preparation import prepare
-from inferometer.workload.tokens import PromptSpec
+from inferometer.runner.preparation import Prepared, prepare
+from inferometer.runner.sessions import Book, Earlier, joined, new_session
+
+Say = Callable[[str], None]
 
 
-def conduct(plan: Plan, directory: Path, watch: Watch, note: Callable[[str], None]) -> Outcome:
-    """Play ``plan`` and leave a complete run directory (but for the summary). Raises ``UserError``."""
+def conduct(plan: Plan, directory: Path, watch: Watch, note: Say, earlier: Earlier | None = None) -> Outcome:
+    """Play ``plan`` and leave a complete run directory (but for the summary).
+
+    Args:
+        plan: what to do.
+        directory: the run directory; it has to exist.
+        watch: called several times a second with the progress.
+        note: called with what a user should know.
+        earlier: what sessions before this one left; their finished stages are not played again.
+
+    Returns:
+        The outcome of all sessions together.
+
+    Raises:
+        UserError: the server cannot be measured, every worker died, or the disk is full.
+    """
     with Crew(plan.workers) as crew:
         prepared = prepare(plan)
         for remark in prepared.notes:
             note(f"note: {remark}")
-        note(f"prompts: {prepared.prompts.note}")
-        plan = prepared.plan
-        (directory / store.PLAN).write_text(files.dump(plan))
-        epoch_ns = now_ns()
-        context = _context(prepared.prompts, epoch_ns)
+        plan, prompts = prepared.plan, earlier.prompts if earlier else prepared.prompts
+        note(f"prompts: {prompts.note}")
+        if earlier is None:
+            (directory / store.PLAN).write_text(files.dump(plan))
+        else:
+            _go_on(plan, directory, earlier, prepared, note)
+        session = new_session(directory, prompts, earlier)
+        book = Book(directory, session, earlier)
+        with book.open():
+            task = Task(plan, prompts, directory, session.epoch_ns)
+            outcome = crew.run(task, watch, book.write, skip=earlier.finished if earlier else ())
+    with book.open():
+        store.finish(directory)
+    book.write(outcome, "interrupted" if outcome.interrupted else "complete", _why(outcome))
+    return joined(earlier, outcome)
 
-        def save(state: str, outcome: Outcome) -> None:
-            told = {
-                "state": state,
-                "stopped": outcome.stopped,
-                "finished_stages": outcome.finished,
-                "workers": msgspec.to_builtins(outcome.workers),
-            }
-            store.write_json(directory / store.CONTEXT, context | told)
 
-        save("running", Outcome([], interrupted=False, died=False, problems=[]))
-        outcome = crew.run(
-            Task(plan, prepared.prompts, directory, epoch_ns), watch, lambda outcome: save("running", outcome)
-        )
+def conclude(directory: Path, earlier: Earlier) -> None:
+    """Do what a run with nothing left to play may not have come to: merge its rows, and say that it is complete."""
     store.finish(directory)
-    save("interrupted" if outcome.interrupted else "complete", outcome)
-    return outcome
+    if earlier.context.get("state") != "complete":
+        store.write_json(directory / store.CONTEXT, earlier.context | {"state": "complete"})
 
 
-def _context(prompts: PromptSpec, epoch_ns: int) -> dict[str, Any]:
-    """What one has to know to place the numbers. Nothing secret, nothing guessed."""
-    return {
-        "schema_version": 1,
-        "inferometer": __version__,
-        "epoch_monotonic_ns": epoch_ns,
-        "epoch_unix_ns": time.time_ns() - now_ns() + epoch_ns,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "client": {
-            "system": platform.platform(),
-            "python": sys.version.split()[0],
-            "cpus": os.cpu_count(),
-            "cpus_allowed": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
-        },
-        "prompts": msgspec.to_builtins(prompts),
-    }
+def _go_on(plan: Plan, directory: Path, earlier: Earlier, prepared: Prepared, note: Say) -> None:
+    """Clear away what was cut, and say what this session begins with."""
+    (directory / ".counters").unlink(missing_ok=True)  # workers of a killed session may still have it open
+    dropped = store.keep(directory, set(earlier.finished))
+    stages = len(plan.scenario.stages)
+    note(f"going on with {directory}: {len(earlier.finished)} of {stages} stages are done")
+    if dropped:
+        note(f"{dropped} rows of a stage that was cut are dropped: the stage is played again from its beginning")
+    if dropped and plan.engine is None:
+        note("note: its prompts are sent again, and may be in the server's prefix cache if it was not restarted")
+    if prepared.prompts != earlier.prompts:
+        now = prepared.prompts.note
+        note(f"note: the server counts prompts in another way than at first (now: {now}); they stay as they were")
+
+
+def _why(outcome: Outcome) -> str:
+    """Why a session ended."""
+    if outcome.interrupted:
+        return "interrupted"
+    if outcome.stopped:
+        return "stopped by a rule"
+    return "a worker died" if outcome.died else "complete"

@@ -254,7 +254,7 @@ _FAILURES: tuple[tuple[str, type[UserError], str], ...] = (
     (
         "ssl.SSLCertVerificationError",
         UnreachableError,
-        "the certificate of {host} was not accepted ({tls}): give its authority (--ca-file), or do not check (--insecure)",
+        "the certificate of {host} was not accepted ({tls}): give its authority by --ca-file, or use --insecure",
     ),
     ("ssl.SSLError", UnreachableError, "no TLS at {host} ({tls}); if it speaks plain HTTP, write http://{host}"),
     (

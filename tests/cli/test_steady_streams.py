@@ -1,0 +1,101 @@
+"""Streams whose readers go, sleep or never were: nothing is raised, nothing waits, nothing that can arrive is lost."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from inferometer.cli.streams import MOST_WAITING, outliving_terminals, steady
+
+
+@contextmanager
+def standard(name: str, stream: object) -> Iterator[None]:
+    before = getattr(sys, name)
+    setattr(sys, name, stream)
+    try:
+        yield
+    finally:
+        setattr(sys, name, before)
+
+
+def test_what_is_written_arrives_in_order() -> None:
+    both = io.StringIO()
+    with standard("stdout", both), standard("stderr", both):
+        with steady():
+            for number in range(100):
+                print(number, file=sys.stderr if number % 2 else sys.stdout, flush=True)
+        assert both.getvalue().split() == [str(number) for number in range(100)]
+
+
+def test_a_reader_that_has_gone() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as stream, standard("stderr", stream):
+        with steady():
+            for _ in range(3):
+                print("x" * 100_000, file=sys.stderr)
+        stream.write("and this goes to nobody, too")
+
+
+def test_a_reader_that_sleeps_is_not_waited_for_until_the_end() -> None:
+    read, write = os.pipe()
+    arrived: list[bytes] = []
+    with os.fdopen(write, "w") as stream, standard("stdout", stream):
+        with steady():
+            for number in range(50):
+                print(f"{number:>9999}")  # far more than a pipe takes
+            reader = threading.Thread(target=lambda: arrived.extend(iter(lambda: os.read(read, 65536), b"")))
+            reader.start()
+        stream.close()
+    reader.join()
+    os.close(read)
+    assert b"".join(arrived).split() == [str(number).encode() for number in range(50)]
+
+
+def test_progress_that_nobody_reads_is_not_kept_for_ever() -> None:
+    read, write = os.pipe()
+    with os.fdopen(write, "w") as stream, standard("stderr", stream), steady():
+        for _ in range(10 * MOST_WAITING):
+            sys.stderr.write("x" * 999)
+        os.close(read)  # which ends the wait
+
+
+def test_a_hang_up_is_ignored_here_and_in_children_and_only_meanwhile() -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    ask = [sys.executable, "-c", "import signal; print(signal.getsignal(signal.SIGHUP).name)"]
+    with outliving_terminals():
+        signal.raise_signal(signal.SIGHUP)
+        child = subprocess.run(ask, capture_output=True, text=True, check=True)
+    assert child.stdout.strip() == "SIG_IGN"
+    assert signal.getsignal(signal.SIGHUP) == before
+
+
+def test_an_exception_passes(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        print("before")
+        raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine"), steady():
+        fail()
+    assert capsys.readouterr().out == "before\n"
+
+
+def test_streams_that_were_closed_are_filled() -> None:
+    """Nothing that is opened later gets the number of a standard stream."""
+    code = """
+import os, sys
+from inferometer.cli.streams import steady
+with steady():
+    print("nobody"); print("nobody", file=sys.stderr)
+    taken = os.open(os.devnull, os.O_RDONLY)
+    inherited = [os.get_inheritable(number) for number in range(3)]
+sys.exit(0 if taken > 2 and inherited == [True] * 3 else 7)
+"""
+    command = f"{sys.executable} -c '{code}' <&- >&- 2>&-"
+    assert subprocess.run(["bash", "-c", command], check=False, timeout=60).returncode == 0
