@@ -1,6 +1,7 @@
 # make bench    set up, start the simulator, run the sweep, print the table
 # make test     everything that CI checks
 # make fuzz     every parser fed with spoilt input, for as long as FUZZ_SECONDS says
+# make soak         ten minutes at a steady load: does the memory of a run grow?
 # make instrument   the instrument against truth and its peers (needs a C compiler)
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: bench test fuzz lint instrument lock clean
+.PHONY: bench test fuzz lint soak instrument lock clean
 
 bench: $(VENV)/installed
 	$(BIN)/inferometer run --max-concurrency 1 2 4 8 16 32 --random-input-len 256 --random-output-len 128 --ignore-eos --seed 42
@@ -25,6 +26,9 @@ lint: $(VENV)/developer
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
+
+soak: $(VENV)/developer
+	nice $(BIN)/python benchmarks/soak.py $(ARGS)
 
 instrument: $(VENV)/developer
 	$(BIN)/python benchmarks/instrument.py $(ARGS)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,19 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Texts = npt.NDArray[np.object_]
 
-_EVENTS = frozenset({"event_ns", "event_tokens", "event_offsets"})
+_EVENTS = frozenset({"event_ns", "event_tokens", "event_offsets", "source"})
+
+
+class Events(NamedTuple):
+    """The token events of some rows: how many each row has, when they were, and their tokens (NaN: unknown)."""
+
+    counts: Ints
+    event_ns: Ints
+    event_tokens: Floats
+
+
+#: Reads the events of the rows with these rising numbers, in order, in pieces that fit into memory.
+Source = Callable[[Ints], Iterator[Events]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,6 +42,9 @@ class Frame:
     exact up to 104 days. Texts are objects with None. The token events of row ``i`` are
     ``event_offsets[i]:event_offsets[i + 1]`` of ``event_ns`` and ``event_tokens`` (NaN where the number of tokens is
     unknown). ``start_ns`` is where latencies start: the send (of the first try), or the scheduled time in an open loop.
+
+    The events of a large run stay on disk: then ``source`` reads those of rows by their numbers ``row``, and
+    ``event_ns`` and ``event_tokens`` are empty. What needs events goes through ``parts``.
     """
 
     stage: Floats
@@ -60,10 +75,13 @@ class Frame:
     clock: Texts
     ok: Bools
     measured: Bools
+    row: Ints
+    tells_tokens: Bools
     start_ns: Floats
     event_ns: Ints
     event_tokens: Floats
     event_offsets: Ints
+    source: Source | None = None
 
     def __len__(self) -> int:
         return len(self.stage)
@@ -80,14 +98,28 @@ class Frame:
 
     def where(self, mask: Bools) -> Frame:
         """The rows where ``mask`` is true, in the same order, with their events."""
-        kept_events = np.repeat(mask, self.event_counts)
-        columns = {f.name: getattr(self, f.name)[mask] for f in fields(self) if f.name not in _EVENTS}
+        kept_events = np.repeat(mask, self.event_counts) if self.source is None else slice(0)
         return Frame(
-            **columns,
+            **self._columns(mask),
             event_ns=self.event_ns[kept_events],
             event_tokens=self.event_tokens[kept_events],
             event_offsets=_offsets(self.event_counts[mask]),
+            source=self.source,
         )
+
+    def parts(self) -> Iterator[tuple[int, Frame]]:
+        """The rows with their events in memory: as a whole, or in stretches, each with the place of its first row."""
+        if self.source is None:
+            yield 0, self
+            return
+        first = 0
+        for counts, event_ns, event_tokens in self.source(self.row):
+            columns = self._columns(slice(first, first + len(counts)))
+            yield first, Frame(**columns, event_ns=event_ns, event_tokens=event_tokens, event_offsets=_offsets(counts))
+            first += len(counts)
+
+    def _columns(self, chosen: Bools | slice) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name)[chosen] for f in fields(self) if f.name not in _EVENTS}
 
 
 def from_table(table: pa.Table) -> Frame:
@@ -96,16 +128,45 @@ def from_table(table: pa.Table) -> Frame:
     columns = {name: _READ[kind](table[name]) for name, kind in COLUMNS if name in wanted}
     # NaN where nothing was sent: a try that never got a connection has no latency
     columns["first_try_ns"] = np.fmin(columns["first_try_ns"], columns["sent_ns"]) + 0 * columns["sent_ns"]
-    event_counts, event_ns = _lists(table["event_ns"])
-    known_counts, known_tokens = _lists(table["event_tokens"])
+    events, tells_tokens = _events(table)
     return Frame(
         **columns,
         ok=np.equal(columns["outcome"], "ok").astype(np.bool_),
         measured=np.equal(_texts(table["phase"]), "measured").astype(np.bool_),
+        row=np.arange(table.num_rows),
+        tells_tokens=tells_tokens,
         start_ns=columns["first_try_ns"],
-        event_ns=event_ns.astype(np.int64),
-        event_tokens=_per_event(event_counts, known_counts, known_tokens),
-        event_offsets=_offsets(event_counts),
+        event_ns=events.event_ns,
+        event_tokens=events.event_tokens,
+        event_offsets=_offsets(events.counts),
+    )
+
+
+def events_of(table: pa.Table) -> Events:
+    """The two event lists of a table."""
+    return _events(table)[0]
+
+
+def stored(pieces: Iterable[tuple[int, pa.Table]], source: Source) -> Frame:
+    """The rows of all pieces without their events, which ``source`` reads again.
+
+    Args:
+        pieces: tables as for ``from_table``, each with the number of its first row; they may be large together.
+        source: gives the events of rows by number.
+    """
+    no_ns, no_tokens = np.zeros(0, np.int64), np.zeros(0)
+    rows = [
+        (first, replace(from_table(table), event_ns=no_ns, event_tokens=no_tokens, source=source))
+        for first, table in pieces
+    ]
+    names = [f.name for f in fields(Frame) if f.name not in _EVENTS and f.name != "row"]
+    return Frame(
+        **{name: np.concatenate([getattr(frame, name) for _, frame in rows]) for name in names},
+        row=np.concatenate([frame.row + first for first, frame in rows]),
+        event_ns=no_ns,
+        event_tokens=no_tokens,
+        event_offsets=_offsets(np.concatenate([frame.event_counts for _, frame in rows])),
+        source=source,
     )
 
 
@@ -123,10 +184,22 @@ def _numbers(column: Any) -> Floats:
 
 
 def _texts(column: Any) -> Texts:
-    return np.asarray(column.to_numpy(), dtype=np.object_)
+    """Texts that are equal are one object: few differ, and there may be millions."""
+    encoded = column.combine_chunks().dictionary_encode()
+    names = np.array([*encoded.dictionary.to_pylist(), None], np.object_)
+    places: Ints = encoded.indices.fill_null(len(names) - 1).to_numpy()
+    return names[places]
 
 
 _READ: dict[str, Callable[[Any], Any]] = {"int32": _numbers, "int64": _numbers, "string": _texts}
+
+
+def _events(table: pa.Table) -> tuple[Events, Bools]:
+    """The events of a table, and which of its rows tell the tokens of each."""
+    event_counts, event_ns = _lists(table["event_ns"])
+    known_counts, known_tokens = _lists(table["event_tokens"])
+    tokens = _per_event(event_counts, known_counts, known_tokens)
+    return Events(event_counts, event_ns.astype(np.int64, copy=False), tokens), known_counts == event_counts
 
 
 def _lists(column: Any) -> tuple[Ints, Floats | Ints]:

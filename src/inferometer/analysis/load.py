@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 
+from inferometer.analysis.frame import Events, Frame, Ints, events_of, stored
 from inferometer.analysis.summary import summarise
 from inferometer.config import files
 from inferometer.errors import UserError
 from inferometer.records import store
 from inferometer.records.record import WorkerStage
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: Runs with more token events than this are read piece by piece, as often as it takes.
+EVENTS_IN_MEMORY = 4_000_000
 
 
 def summary_of(directory: Path) -> dict[str, Any]:
@@ -27,7 +36,30 @@ def summary_of(directory: Path) -> dict[str, Any]:
         "sessions": len(context.get("sessions", [])) or 1,
         "prompts": context.get("prompts"),
     }
-    return summarise(plan, store.read(directory), workers) | told
+    return summarise(plan, _requests(directory), workers) | told
+
+
+def _requests(directory: Path) -> pa.Table | Frame:
+    """All rows in memory, or all but their events."""
+    if store.event_count(directory) <= EVENTS_IN_MEMORY:
+        return store.read(directory)
+    return stored(store.pieces(directory), lambda rows: _events(directory, rows))
+
+
+def _events(directory: Path, rows: Ints) -> Iterator[Events]:
+    """The events of the rows with these rising numbers, piece by piece."""
+
+    def wanted(first: int, end: int) -> bool:
+        return bool(np.searchsorted(rows, first) < np.searchsorted(rows, end))
+
+    found = 0
+    for first, table in store.pieces(directory, ["event_ns", "event_tokens"], wanted):
+        chosen = rows[slice(*np.searchsorted(rows, [first, first + table.num_rows]))] - first
+        if len(chosen):
+            found += len(chosen)
+            yield events_of(table if len(chosen) == table.num_rows else table.take(chosen))
+    if found != len(rows):
+        raise UserError(f"{directory} changed while it was read: try again when the run has ended")
 
 
 def _context(directory: Path) -> dict[str, Any]:

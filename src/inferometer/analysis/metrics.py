@@ -14,6 +14,7 @@ import numpy as np
 
 from inferometer.analysis.frame import Bools, Floats, Frame, Ints
 from inferometer.analysis.stats import Samples
+from inferometer.analysis.streamed import Histogram, pooled
 from inferometer.config.models import Slo
 
 _MS_PER_NS = 1e-6
@@ -32,7 +33,7 @@ class Metric(msgspec.Struct, frozen=True):
     direction: Literal["lower"]
     definition: str
     absent: str
-    samples: Callable[[Frame], Samples]
+    samples: Callable[[Frame], Samples | Histogram]
     from_send: bool = False
 
 
@@ -57,9 +58,7 @@ def carried_tokens(frame: Frame) -> Floats:
 
 def guessed_rows(frame: Frame) -> Bools:
     """Requests whose tokens per event had to be spread evenly. Shape (requests,)."""
-    unknown = np.zeros(len(frame), np.bool_)
-    unknown[frame.event_rows[np.isnan(frame.event_tokens)]] = True
-    unknown &= output_counts(frame) != frame.event_counts
+    unknown: Bools = ~frame.tells_tokens & (frame.event_counts > 0) & (output_counts(frame) != frame.event_counts)
     return unknown
 
 
@@ -85,6 +84,8 @@ def unjudged(frame: Frame, slos: Iterable[Slo]) -> Bools:
 def _worst(frame: Frame, metric: str) -> Floats:
     """The largest value of a metric in each request, -inf where it has none."""
     samples = BY_NAME[metric].samples(frame)
+    if isinstance(samples, Histogram):
+        return samples.worst
     worst = np.full(len(frame), -np.inf)
     np.maximum.at(worst, samples.rows, samples.values)
     return worst
@@ -134,12 +135,20 @@ def _ntpot_from_send(frame: Frame) -> Samples:
     return _per_token(frame, frame.last_token_ns - frame.sent_ns)
 
 
-def _itl(frame: Frame) -> Samples:
+def _itl(frame: Frame) -> Samples | Histogram:
+    return pooled(frame, _itl_in_memory)
+
+
+def _event_gap(frame: Frame) -> Samples | Histogram:
+    return pooled(frame, _event_gap_in_memory)
+
+
+def _itl_in_memory(frame: Frame) -> Samples:
     values, rows, tokens = _gaps(frame, carried_tokens(frame))
     return Samples(values / tokens, rows, tokens)
 
 
-def _event_gap(frame: Frame) -> Samples:
+def _event_gap_in_memory(frame: Frame) -> Samples:
     return Samples(*_gaps(frame, np.ones(len(frame.event_ns))))
 
 

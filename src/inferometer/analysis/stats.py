@@ -48,14 +48,18 @@ class Samples:
     weights: Floats | None = None
 
 
-class Description(msgspec.Struct, frozen=True):
-    """A distribution. ``std`` is the population's, as in ``vllm bench serve``; percentiles are keyed "50", "99.9"."""
+class Description(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A distribution. ``std`` is the population's, as in ``vllm bench serve``; percentiles are keyed "50", "99.9".
+
+    ``resolution`` is the relative error of percentiles that were read from a histogram.
+    """
 
     mean: Estimate
     median: Estimate
     std: float
     percentiles: dict[str, Estimate]
     count: int
+    resolution: float | None = None
 
 
 def describe(samples: Samples, percents: tuple[float, ...], seed: int = 0) -> Description | None:
@@ -80,17 +84,26 @@ def percentile(ordered: Samples, percent: float) -> Estimate:
     """One percentile (0 to 100) of at least one ordered value, with its interval if there are enough of them."""
     share = percent / 100
     cumulative = np.arange(1.0, len(ordered.values) + 1) if ordered.weights is None else np.cumsum(ordered.weights)
-    total = cumulative[-1]
-    value = _at(ordered.values, cumulative, share * (total - 1))
     effective = len(ordered.values)
     if ordered.weights is not None:
-        effective = _effective_count(ordered, ordered.weights, value, share)
+        value = at(ordered.values, cumulative, share * (cumulative[-1] - 1))
+        below = int(np.searchsorted(ordered.values, value, side="right"))
+        sizes = np.bincount(ordered.rows, ordered.weights)
+        counts = np.bincount(ordered.rows[:below], ordered.weights[:below], minlength=len(sizes))
+        effective = effective_count(sizes, counts, share)
+    return estimate(ordered.values, cumulative, share, effective)
+
+
+def estimate(values: Floats, cumulative: Floats, share: float, effective: int) -> Estimate:
+    """The quantile ``share`` (0 to 1) of rising values, worth ``effective`` independent ones, with its interval."""
+    total = cumulative[-1]
+    value = at(values, cumulative, share * (total - 1))
     ranks = interval_ranks(effective, share)
     count = round(total)
     if ranks is None:
         return Estimate(value, None, None, count)
     scale = (total - 1) / (effective - 1)
-    low, high = (_at(ordered.values, cumulative, (rank - 1) * scale) for rank in ranks)
+    low, high = (at(values, cumulative, (rank - 1) * scale) for rank in ranks)
     return Estimate(value, min(low, value), max(high, value), count)
 
 
@@ -157,7 +170,7 @@ def t_quantile(freedom: int) -> float:
     return sum(terms)
 
 
-def _at(values: Floats, cumulative: Floats, position: float) -> float:
+def at(values: Floats, cumulative: Floats, position: float) -> float:
     """The value at a position (0 to total weight - 1) of the list in which each value stands as often as it weighs."""
     whole = math.floor(position)
     last = len(values) - 1
@@ -165,15 +178,13 @@ def _at(values: Floats, cumulative: Floats, position: float) -> float:
     return float(values[here] + (position - whole) * (values[there] - values[here]))
 
 
-def _effective_count(ordered: Samples, weights: Floats, value: float, share: float) -> int:
-    """How many independent values would place it as precisely: binomial variance over that between requests.
+def effective_count(sizes: Floats | Ints, counts: Floats | Ints, share: float) -> int:
+    """How many independent values would place a quantile as precisely: binomial variance over that between requests.
 
+    ``sizes`` is the weight of each request, ``counts`` that of its values up to the quantile, shape (requests,) each.
     Linearised variance of a ratio estimator (Woodruff 1952; Cochran 1977, 6.3). Fewer than six requests count as
     themselves.
     """
-    below = int(np.searchsorted(ordered.values, value, side="right"))
-    sizes = np.bincount(ordered.rows, weights)
-    counts = np.bincount(ordered.rows[:below], weights[:below], minlength=len(sizes))
     requests = int(np.count_nonzero(sizes))
     if requests < 6:
         return requests

@@ -15,7 +15,8 @@ from inferometer.analysis import window as windows
 from inferometer.analysis.attempts import attempts, by_model, retried_rows
 from inferometer.analysis.frame import Floats, Frame, Texts, from_table, stage_of
 from inferometer.analysis.metrics import METRICS, met, output_counts, unjudged
-from inferometer.analysis.stats import Description, describe
+from inferometer.analysis.stats import Description
+from inferometer.analysis.streamed import alike, describe
 from inferometer.analysis.validity import judge
 from inferometer.config.models import ClosedLoop, Open, Plan, Slo, Stage, Target, TraceLoop
 from inferometer.records.record import WorkerStage
@@ -29,18 +30,19 @@ PERCENTS = (50.0, 90.0, 95.0, 99.0)
 _S_PER_NS = 1e-9
 
 
-def summarise(plan: Plan, table: pa.Table, workers: Sequence[WorkerStage]) -> dict[str, Any]:
+def summarise(plan: Plan, requests: pa.Table | Frame, workers: Sequence[WorkerStage]) -> dict[str, Any]:
     """The meaning of a run's records.
 
     Args:
         plan: what was asked.
-        table: one row per request, with the columns of ``records.record.COLUMNS`` and both event lists.
+        requests: one row per request, with the columns of ``records.record.COLUMNS`` and both event lists; or a frame
+            of them.
         workers: what the workers say of each stage; may be empty for a run that was killed.
 
     Returns:
         Values for strict JSON. Stages that left no trace are absent. Times are seconds since the run's epoch.
     """
-    frame = from_table(table)
+    frame = requests if isinstance(requests, Frame) else from_table(requests)
     begun = {int(stage) for stage in np.unique(frame.stage)} | {worker.stage for worker in workers}
     return {
         "schema_version": SCHEMA_VERSION,
@@ -175,7 +177,7 @@ def _metrics(frame: Frame, plan: Plan, *, open_loop: bool) -> dict[str, Any]:
     apart = open_loop or bool(retried_rows(frame).any())
     chosen = [metric for metric in METRICS if apart or not metric.from_send]
     samples = {metric.name: metric.samples(frame) for metric in chosen}
-    same = np.array_equal(samples["event_gap"].values, samples["itl"].values)  # one token per event: sorted once
+    same = alike(samples["event_gap"], samples["itl"])  # one token per event: sorted once
     if same:
         del samples["event_gap"]
     described = {name: describe(sample, percents, plan.seed) for name, sample in samples.items()}
@@ -186,8 +188,8 @@ def _metrics(frame: Frame, plan: Plan, *, open_loop: bool) -> dict[str, Any]:
 
 def _in_ms(found: Description) -> dict[str, Any]:
     plain = msgspec.to_builtins(found)
-    count = plain.pop("count")
-    return {**{f"{key}_ms": value for key, value in plain.items()}, "count": count}
+    others = {key: plain.pop(key) for key in ("count", "resolution") if key in plain}
+    return {f"{key}_ms": value for key, value in plain.items()} | others
 
 
 def _lengths(frame: Frame) -> dict[str, Any]:

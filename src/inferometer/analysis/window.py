@@ -87,12 +87,14 @@ def mean_in_flight(frame: Frame, window: Window) -> float:
 
 def peak_output_tokens_per_s(frame: Frame, window: Window) -> float:
     """Most output tokens of successful requests in one bucket of 1 s, counted from the start of the window."""
-    counted = frame.ok[frame.event_rows]
-    buckets = ((frame.event_ns[counted] - window.start_ns) // _NS_PER_S).astype(np.int64)
-    inside = buckets >= 0
-    if not inside.any():
-        return 0.0
-    return float(np.bincount(buckets[inside], carried_tokens(frame)[counted][inside]).max())
+    latest_ns = float(frame.end_ns.max(initial=window.start_ns))
+    tokens = np.zeros(1 + int((latest_ns - window.start_ns) // _NS_PER_S))
+    for _, part in frame.parts():
+        counted = part.ok[part.event_rows]
+        buckets = ((part.event_ns[counted] - window.start_ns) // _NS_PER_S).astype(np.int64)
+        inside = (buckets >= 0) & (buckets < len(tokens))
+        tokens += np.bincount(buckets[inside], carried_tokens(part)[counted][inside], len(tokens))
+    return float(tokens.max())
 
 
 def throughput(frame: Frame, window: Window) -> dict[str, float]:
@@ -131,12 +133,23 @@ def _prompt_tokens(frame: Frame, window: Window) -> Floats:
 
 
 def _output_tokens(frame: Frame, window: Window) -> Floats:
-    """Output tokens of each request by the time at which its events arrived."""
+    """Output tokens of each request by the time at which its events arrived; only at the edges are these needed."""
+    whole = (frame.first_token_ns >= window.start_ns) & (frame.last_token_ns <= window.end_ns)
+    apart = (frame.first_token_ns > window.end_ns) | (frame.last_token_ns < window.start_ns)
+    amounts = np.where(whole, output_counts(frame), 0.0)
+    cut = ~(whole | apart)
+    shares = [_share_inside(part, window) for _, part in frame.where(cut).parts()]
+    amounts[cut] = output_counts(frame)[cut] * np.concatenate([np.zeros(0), *shares])
+    return amounts
+
+
+def _share_inside(frame: Frame, window: Window) -> Floats:
+    """The share of each request's tokens that arrived in the window."""
     weights = carried_tokens(frame)
     inside = (frame.event_ns >= window.start_ns) & (frame.event_ns <= window.end_ns)
     arrived = np.bincount(frame.event_rows, weights * inside, minlength=len(frame))
     total = np.bincount(frame.event_rows, weights, minlength=len(frame))
-    return output_counts(frame) * arrived / np.where(total > 0, total, 1)
+    return arrived / np.where(total > 0, total, 1)
 
 
 def _total_tokens(frame: Frame, window: Window) -> Floats:

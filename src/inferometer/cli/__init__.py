@@ -13,12 +13,14 @@ from importlib import import_module
 from typing import NoReturn
 
 from inferometer import __version__
+from inferometer.cli.streams import steady
 from inferometer.errors import UserError
 
 COMMANDS = {
     "run": "benchmark a target; without arguments, practise on the embedded simulator",
     "check": "is this endpoint alive: health, models, one completion, one stream",
     "report": "show a run directory again, finished or killed",
+    "calibrate": "how far this machine can be trusted as a client",
     "simulate": "the simulator as a server to practise on",
     "schema": "print the JSON Schema of a plan",
 }
@@ -43,7 +45,11 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 1, 2, 3, 4 or 130 as documented in docs/exit-codes.md."""
-    args = sys.argv[1:] if argv is None else argv
+    with steady():
+        return _command(sys.argv[1:] if argv is None else argv)
+
+
+def _command(args: list[str]) -> int:
     chosen = args[0] if args and args[0] in COMMANDS else None
     try:
         parser = _parser(chosen)
@@ -55,9 +61,6 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("inferometer: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
 
 
 def _parser(chosen: str | None) -> argparse.ArgumentParser:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inferometer import __version__
-from inferometer.cli.streams import outliving_terminals, steady
+from inferometer.cli.streams import outliving_terminals
 from inferometer.config import files
 from inferometer.config.catalog.targets import partial_plan
 from inferometer.config.flags import FLAGS, add_flags, merge, plan_from_flags
@@ -62,7 +62,7 @@ class Voice(NamedTuple):
 
 def run(options: argparse.Namespace) -> int:
     """Play the plan that the options describe, or what is left of one."""
-    with steady(), outliving_terminals(), _terminable():
+    with outliving_terminals(), _terminable():
         return _begin(options) if options.resume is None else _resume(options)
 
 

@@ -79,9 +79,12 @@ class Worker:
         self.number = number
         self._unread = b""
         self.alive = True
+        # A worker ignores Ctrl-C, but not before it has its modules; what is blocked here is blocked there from birth.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         self._process = subprocess.Popen(
             [sys.executable, "-m", "inferometer.runner.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def say(self, order: Order) -> None:
         """Send one order; a dead worker is noticed here or at its next reply."""

@@ -1,0 +1,177 @@
+"""Distributions of more values than fit into memory: exact up to a number of events, by a histogram beyond it.
+
+A histogram knows each value to ``RESOLUTION``. Counts, means, standard deviations and the weight of every request are
+exact in either case, so intervals, too, are those of all values.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from inferometer.analysis import stats
+from inferometer.analysis.frame import Floats, Frame, Ints
+from inferometer.analysis.stats import Description, Estimate, Samples
+
+#: Relative width of a bin.
+RESOLUTION = 0.001
+#: Up to this many token events the values are held as they are: about 100 bytes each while they are sorted.
+EXACT_EVENTS = 4_000_000
+#: The first bin takes everything below 1 ns; the last one begins above a day.
+_LEAST_MS = 1e-6
+_BINS = 2 + math.ceil(math.log(1e8 / _LEAST_MS) / math.log1p(RESOLUTION))
+
+#: Samples in stretches: (row of the first request, samples whose rows count from there), in order, as often as wanted.
+Parts = Callable[[], Iterable[tuple[int, Samples]]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Histogram:
+    """Values of one metric in bins, and what each request adds.
+
+    ``bins`` are the numbers of those that hold anything, ``values`` their means and ``weights`` their weights, by
+    rising value. ``sizes``, ``means`` and ``worst`` are the weight, the mean and the largest value of each request,
+    shape (requests,): 0, NaN and -inf for one without a value. ``variance`` is that of all values. ``parts`` gives the
+    values themselves once more.
+    """
+
+    bins: Ints
+    values: Floats
+    weights: Floats
+    sizes: Floats
+    means: Floats
+    worst: Floats
+    variance: float
+    parts: Parts
+
+    def below(self, limits: Floats) -> Floats:
+        """Weight of each request in all bins up to that of each of the rising limits. Shape (limits, requests)."""
+        last = self.bins[np.maximum(np.searchsorted(self.values, limits, side="right") - 1, 0)]
+        found = np.zeros((len(last), len(self.sizes)))
+        for first, part in self.parts():
+            place = np.searchsorted(last, _bins(part.values), side="left")
+            width, requests = len(last) + 1, _requests(part)
+            counts = np.bincount(part.rows * width + place, part.weights, requests * width).reshape(requests, width)
+            found[:, first : first + requests] += counts.cumsum(axis=1)[:, :-1].T
+        return found
+
+
+def pooled(frame: Frame, samples: Callable[[Frame], Samples]) -> Samples | Histogram:
+    """Samples of all events of a frame, which ``samples`` finds in a frame whose events are in memory."""
+
+    def parts() -> Iterator[tuple[int, Samples]]:
+        return ((first, samples(part)) for first, part in frame.parts())
+
+    return together(parts) if frame.event_offsets[-1] <= EXACT_EVENTS else histogram(parts, len(frame))
+
+
+def together(parts: Parts) -> Samples:
+    """All samples in memory."""
+    found = list(parts())
+    if len(found) == 1:
+        return found[0][1]
+    if not found:
+        return Samples(np.zeros(0), np.zeros(0, np.int64), np.zeros(0))
+    values, rows, weights = zip(
+        *((part.values, part.rows + first, _weights(part)) for first, part in found), strict=True
+    )
+    return Samples(np.concatenate(values), np.concatenate(rows), np.concatenate(weights))
+
+
+def histogram(parts: Parts, requests: int) -> Histogram:
+    """Count the samples of so many requests. Values are in milliseconds."""
+    weights, sums = np.zeros(_BINS), np.zeros(_BINS)
+    sizes, totals, worst = np.zeros(requests), np.zeros(requests), np.full(requests, -np.inf)
+    pivot, squares = math.nan, 0.0
+    for first, part in parts():
+        values, weight = part.values, _weights(part)
+        if not len(values):
+            continue
+        pivot = float(values.mean()) if math.isnan(pivot) else pivot  # squares of small differences lose no digits
+        squares += float(weight @ (values - pivot) ** 2)
+        bins = _bins(values)
+        weights += np.bincount(bins, weight, _BINS)
+        sums += np.bincount(bins, weight * values, _BINS)
+        own = slice(first, first + _requests(part))
+        sizes[own] += np.bincount(part.rows, weight)
+        totals[own] += np.bincount(part.rows, weight * values)
+        np.maximum.at(worst[own], part.rows, values)
+    held = np.flatnonzero(weights)
+    whole = float(weights.sum())
+    means = np.divide(totals, sizes, out=np.full(requests, np.nan), where=sizes > 0)
+    variance = squares / whole - (float(totals.sum()) / whole - pivot) ** 2 if whole else 0.0
+    return Histogram(
+        bins=held,
+        values=sums[held] / weights[held],
+        weights=weights[held],
+        sizes=sizes,
+        means=means,
+        worst=worst,
+        variance=max(0.0, variance),
+        parts=parts,
+    )
+
+
+def alike(one: Samples | Histogram, other: Samples | Histogram) -> bool:
+    """Are these the same values with the same weights?"""
+    return np.array_equal(one.values, other.values) and np.array_equal(_weights(one), _weights(other))
+
+
+def describe(samples: Samples | Histogram, percents: tuple[float, ...], seed: int = 0) -> Description | None:
+    """As ``stats.describe``; percentiles of a histogram are good to ``RESOLUTION``, and the description says so.
+
+    Their intervals have room for that.
+    """
+    if isinstance(samples, Samples):
+        return stats.describe(samples, percents, seed)
+    owners = np.flatnonzero(samples.sizes)
+    if not len(owners):
+        return None
+    average = stats.mean(Samples(samples.means[owners], owners, samples.sizes[owners]), seed)
+    found = _percentiles(samples, sorted({50.0, *percents}))
+    return Description(
+        mean=average,
+        median=found[50.0],
+        std=math.sqrt(samples.variance),
+        percentiles={f"{percent:g}": found[percent] for percent in percents},
+        count=average.count,
+        resolution=RESOLUTION,
+    )
+
+
+def _percentiles(samples: Histogram, percents: list[float]) -> dict[float, Estimate]:
+    """Estimates by percent (0 to 100)."""
+    cumulative = np.cumsum(samples.weights)
+    values = [stats.at(samples.values, cumulative, percent / 100 * (cumulative[-1] - 1)) for percent in percents]
+    counts = samples.below(np.array(values))
+    found: dict[float, Estimate] = {}
+    for percent, below in zip(percents, counts, strict=True):
+        effective = stats.effective_count(samples.sizes, below, percent / 100)
+        found[percent] = _widened(stats.estimate(samples.values, cumulative, percent / 100, effective))
+    return found
+
+
+def _widened(estimate: Estimate) -> Estimate:
+    """The interval with the width of a bin on either side: a run may know a percentile better than the bins do."""
+    if estimate.low is None or estimate.high is None:
+        return estimate
+    low, high = estimate.low - RESOLUTION * abs(estimate.low), estimate.high + RESOLUTION * abs(estimate.high)
+    return Estimate(estimate.value, low, high, estimate.count)
+
+
+def _bins(values: Floats) -> Ints:
+    """The bin of each value."""
+    steps = np.log(np.maximum(values, _LEAST_MS) / _LEAST_MS) / math.log1p(RESOLUTION)
+    return np.where(values < _LEAST_MS, 0, np.minimum(steps.astype(np.int64) + 1, _BINS - 1))
+
+
+def _weights(part: Samples | Histogram) -> Floats:
+    return np.ones(len(part.values)) if part.weights is None else part.weights
+
+
+def _requests(part: Samples) -> int:
+    """Requests of a stretch, up to the last one that has a value."""
+    return int(part.rows.max(initial=-1)) + 1
