@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from inferometer.analysis.calibration import Calibration
 from inferometer.analysis.frame import Events, Frame, Ints, events_of, stored
 from inferometer.analysis.summary import summarise
 from inferometer.config import files
@@ -36,7 +37,7 @@ def summary_of(directory: Path) -> dict[str, Any]:
         "sessions": len(context.get("sessions", [])) or 1,
         "prompts": context.get("prompts"),
     }
-    return summarise(plan, _requests(directory), workers) | told
+    return summarise(plan, _requests(directory), workers, _calibration(context)) | told
 
 
 def _requests(directory: Path) -> pa.Table | Frame:
@@ -60,6 +61,14 @@ def _events(directory: Path, rows: Ints) -> Iterator[Events]:
             yield events_of(table if len(chosen) == table.num_rows else table.take(chosen))
     if found != len(rows):
         raise UserError(f"{directory} changed while it was read: try again when the run has ended")
+
+
+def _calibration(context: dict[str, Any]) -> Calibration | None:
+    """What the machine was calibrated for when the run began, if it was."""
+    try:
+        return msgspec.convert(context.get("calibration"), Calibration | None)
+    except msgspec.ValidationError:
+        return None
 
 
 def _context(directory: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy as np
 from inferometer import __version__
 from inferometer.analysis import window as windows
 from inferometer.analysis.attempts import attempts, by_model, retried_rows
+from inferometer.analysis.calibration import Calibration, share_of_calibrated
 from inferometer.analysis.frame import Floats, Frame, Texts, from_table, stage_of
 from inferometer.analysis.metrics import METRICS, met, output_counts, unjudged
 from inferometer.analysis.stats import Description
@@ -30,7 +31,9 @@ PERCENTS = (50.0, 90.0, 95.0, 99.0)
 _S_PER_NS = 1e-9
 
 
-def summarise(plan: Plan, requests: pa.Table | Frame, workers: Sequence[WorkerStage]) -> dict[str, Any]:
+def summarise(
+    plan: Plan, requests: pa.Table | Frame, workers: Sequence[WorkerStage], calibration: Calibration | None = None
+) -> dict[str, Any]:
     """The meaning of a run's records.
 
     Args:
@@ -38,6 +41,7 @@ def summarise(plan: Plan, requests: pa.Table | Frame, workers: Sequence[WorkerSt
         requests: one row per request, with the columns of ``records.record.COLUMNS`` and both event lists; or a frame
             of them.
         workers: what the workers say of each stage; may be empty for a run that was killed.
+        calibration: of the machine that the run was made on, if there is one.
 
     Returns:
         Values for strict JSON. Stages that left no trace are absent. Times are seconds since the run's epoch.
@@ -56,16 +60,23 @@ def summarise(plan: Plan, requests: pa.Table | Frame, workers: Sequence[WorkerSt
             "percentile_metrics": list(plan.report.percentile_metrics),
             "percentiles": [f"{percent:g}" for percent in plan.report.percentiles],
         },
-        "stages": [_stage(plan, i, frame, workers) for i in range(len(plan.scenario.stages)) if i in begun],
+        "stages": [
+            _stage(plan, i, frame, workers, calibration) for i in range(len(plan.scenario.stages)) if i in begun
+        ],
     }
 
 
-def _stage(plan: Plan, index: int, frame: Frame, workers: Sequence[WorkerStage]) -> dict[str, Any]:
+def _stage(
+    plan: Plan, index: int, frame: Frame, workers: Sequence[WorkerStage], calibration: Calibration | None
+) -> dict[str, Any]:
     stage = plan.scenario.stages[index]
     rows = stage_of(frame, index, open_loop=isinstance(stage.load, Open))
     reports = [worker for worker in workers if worker.stage == index]
     whole, steady = windows.whole_window(rows), windows.steady_window(rows, stage.load)
-    verdict = judge(rows, reports, stage, plan.report.percentiles, plan.workers)
+    throughput = _throughput(rows, whole)
+    missing = float(max(0, plan.workers - len(reports))) if reports else None
+    known = {"workers_missing": missing, **_calibrated(calibration, plan.workers, throughput)}
+    verdict = judge(rows, reports, stage, plan.report.percentiles, known)
     open_loop = isinstance(stage.load, Open)
     return {
         "stage": index,
@@ -73,7 +84,7 @@ def _stage(plan: Plan, index: int, frame: Frame, workers: Sequence[WorkerStage])
         "load": _load(stage.load),
         "counts": _counts(rows, stage, reports),
         "window": _window(whole),
-        "throughput": _throughput(rows, whole),
+        "throughput": throughput,
         "steady_window": _window(steady),
         "steady_throughput": _throughput(rows, steady),
         "metrics": _metrics(rows, plan, open_loop=open_loop),
@@ -91,6 +102,16 @@ def _stage(plan: Plan, index: int, frame: Frame, workers: Sequence[WorkerStage])
         "slos": _slos(rows, plan.scenario.slos, whole),
         "verdict": msgspec.to_builtins(verdict),
     }
+
+
+def _calibrated(
+    calibration: Calibration | None, workers: int, throughput: dict[str, Any] | None
+) -> dict[str, float | None]:
+    """The load of a stage against that of the machine's calibration; nothing without one."""
+    if calibration is None or throughput is None:
+        return {}
+    rates = (throughput.get(name) or 0.0 for name in ("requests_per_s", "output_tokens_per_s"))
+    return share_of_calibrated(calibration, workers, *rates)
 
 
 def _target(target: Target) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def judge(
     workers: Sequence[WorkerStage],
     stage: Stage,
     percents: tuple[float, ...] = (50.0, 95.0, 99.0),
-    processes: int = 0,
+    known: Figures | None = None,
 ) -> Verdict:
     """The verdict on one stage, from its measured requests and the reports of its workers.
 
@@ -94,11 +94,9 @@ def judge(
         workers: one row per worker process; none if the run was killed.
         stage: what was asked.
         percents: percentiles that will be shown, 0 to 100.
-        processes: worker processes that the plan asked for; fewer reports than that mean that some died.
+        known: figures that these do not tell: how many workers are missing, the load against the calibration.
     """
-    seen = figures(frame, workers, stage.load)
-    if workers:
-        seen["workers_missing"] = float(max(0, processes - len(workers)))
+    seen = figures(frame, workers, stage.load) | (known or {})
     evidence = Evidence(seen, stage, percents)
     nothing = _nothing_succeeded(evidence)
     if nothing is not None:
@@ -359,6 +357,15 @@ SIMPLE: dict[str, Finding] = {
         "requests",
         "the success rate",
         "they failed and were retried: latencies count from the first try, and the attempts are shown apart",
+    ),
+    "calibrated_load_share": Finding(
+        "load / calibrated load",
+        "note",
+        None,
+        1.0,
+        "share",
+        "the client's own error",
+        "more than this machine was seen to hold: use more workers, or see whether `inferometer calibrate` finds more",
     ),
     "core_wait_share": Finding(
         "wait for a core",

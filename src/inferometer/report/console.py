@@ -197,6 +197,7 @@ def _client(figures: dict[str, Any]) -> list[str]:
         *_number("Event loop lag p99 (ms):", figures.get("loop_lag_p99_ms")),
         *_number("CPU of the busiest worker (%):", percent.get("client_cpu_share_max")),
         *_number("Ready but waiting for a core (%):", percent.get("core_wait_share")),
+        *_number("Load / calibrated load (%):", percent.get("calibrated_load_share")),
         *_number("Time stolen by the host (%):", percent.get("steal_share")),
     ]
 

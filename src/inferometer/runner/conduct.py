@@ -7,6 +7,7 @@ from pathlib import Path
 
 from inferometer.config import files
 from inferometer.config.models import Plan
+from inferometer.errors import UserError
 from inferometer.records import store
 from inferometer.runner.local import Crew, Outcome, Task, Watch
 from inferometer.runner.preparation import Prepared, prepare
@@ -38,7 +39,7 @@ def conduct(plan: Plan, directory: Path, watch: Watch, note: Say, earlier: Earli
         plan, prompts = prepared.plan, earlier.prompts if earlier else prepared.prompts
         note(f"prompts: {prompts.note}")
         if earlier is None:
-            (directory / store.PLAN).write_text(files.dump(plan))
+            _write_plan(plan, directory / store.PLAN)
         else:
             _go_on(plan, directory, earlier, prepared, note)
         session = new_session(directory, prompts, earlier)
@@ -50,6 +51,13 @@ def conduct(plan: Plan, directory: Path, watch: Watch, note: Say, earlier: Earli
         store.finish(directory)
     book.write(outcome, "interrupted" if outcome.interrupted else "complete", _why(outcome))
     return joined(earlier, outcome)
+
+
+def _write_plan(plan: Plan, path: Path) -> None:
+    try:
+        path.write_text(files.dump(plan))
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; name another folder with --run-dir", 3) from None
 
 
 def conclude(directory: Path, earlier: Earlier) -> None:

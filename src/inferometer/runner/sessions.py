@@ -27,6 +27,7 @@ from inferometer.errors import UserError
 from inferometer.records import store
 from inferometer.records.record import WorkerStage
 from inferometer.runner.local import Outcome
+from inferometer.telemetry import calibrated
 from inferometer.workload.tokens import PromptSpec
 
 
@@ -112,6 +113,7 @@ def new_session(directory: Path, prompts: PromptSpec, earlier: Earlier | None) -
         "client": own["client"],
         "plan_sha256": store.plan_digest(directory),
         "prompts": msgspec.to_builtins(prompts),
+        "calibration": msgspec.to_builtins(calibrated.load(calibrated.state_file(), calibrated.this_machine())),
     }
     return Session(epoch, first | {"sessions": [own]})
 
