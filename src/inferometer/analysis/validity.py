@@ -6,7 +6,7 @@ A check is a function from evidence to a finding or None; adding one is adding i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -85,7 +85,7 @@ def judge(
     workers: Sequence[WorkerStage],
     stage: Stage,
     percents: tuple[float, ...] = (50.0, 95.0, 99.0),
-    known: Figures | None = None,
+    known: Mapping[str, float | None] | None = None,
 ) -> Verdict:
     """The verdict on one stage, from its measured requests and the reports of its workers.
 
@@ -96,7 +96,7 @@ def judge(
         percents: percentiles that will be shown, 0 to 100.
         known: figures that these do not tell: how many workers are missing, the load against the calibration.
     """
-    seen = figures(frame, workers, stage.load) | (known or {})
+    seen = figures(frame, workers, stage.load) | dict(known or {})
     evidence = Evidence(seen, stage, percents)
     nothing = _nothing_succeeded(evidence)
     if nothing is not None:
