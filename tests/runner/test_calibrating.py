@@ -13,7 +13,7 @@ from inferometer.errors import UserError
 from inferometer.runner import calibration as calibrating
 from inferometer.runner.calibration import Bench, Load, Pace, Search
 
-BRIEF = Pace(stamps_s=0.3, load_s=0.3, budget_s=0.0, ratio=2.0)
+BRIEF = Pace(stamps_s=0.3, load_s={"tokens": 0.3, "requests": 0.3}, budget_s=0.0, ratio=2.0)
 
 
 def test_without_time_every_search_plays_one_load(monkeypatch: pytest.MonkeyPatch) -> None:
