@@ -44,7 +44,7 @@ STAMPS_RATE_PER_S = 400
 #: Streams, or requests per s, with which a search begins.
 FIRST_LOAD: dict[What, int] = {"tokens": 128, "requests": 1000}
 #: No request of a step that is far too much is waited for longer.
-TOTAL_TIMEOUT_S = 6.0
+TOTAL_TIMEOUT_S = 4.0
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 5.0
 
@@ -63,7 +63,7 @@ class Pace(NamedTuple):
     ratio: float
 
 
-FULL = Pace(stamps_s=2.0, load_s={"tokens": 1.0, "requests": 1.5}, budget_s=50.0, ratio=1.12)
+FULL = Pace(stamps_s=2.0, load_s={"tokens": 1.0, "requests": 1.5}, budget_s=46.0, ratio=1.12)
 QUICK = Pace(stamps_s=0.8, load_s={"tokens": 0.5, "requests": 0.5}, budget_s=13.0, ratio=1.5)
 
 
