@@ -130,6 +130,14 @@ def test_waiting_below_a_cap_is_said_once() -> None:
     assert found(judged, "in-flight cap hits") is not None
 
 
+def test_a_client_that_waits_for_a_core_now_and_then_is_not_told_off() -> None:
+    """Beside a simulator on two quiet cores it does so for 20 to 42 % of the time."""
+    quiet = worker(run_wait_ns=420 * MS, time_slices=9, cpu_ns=580 * MS)
+    assert found(verdict(closed(), CLOSED, [quiet]), "wait for a core") is None
+    crowded = worker(run_wait_ns=520 * MS, time_slices=9, cpu_ns=480 * MS)
+    assert found(verdict(closed(), CLOSED, [quiet, crowded]), "wait for a core") is not None
+
+
 def test_worst_findings_come_first() -> None:
     judged = verdict([*closed(**USERLAND), failure(12)], CLOSED, [worker(cpu_ns=9_900 * MS, steal_ns=9_000 * MS)])
     assert [finding.severity for finding in judged.findings][:1] == ["client-limited"]

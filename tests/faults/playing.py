@@ -6,7 +6,7 @@ import json
 import shlex
 import subprocess
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from e2e.support import COMMAND, environment
 from inferometer.records import store
@@ -17,6 +17,8 @@ HANGS_S = 90
 SMALL = ("--backend", "openai", "--random-input-len", "16", "--ignore-eos", "--seed", "1")
 SHORT = ("--random-output-len", "8")
 TRIALS = 1
+#: A simulator whose answers take 24 ms.
+QUICK = ("--exact", "--ttft-ms", 10, "--itl-ms", 2)
 FOUR_AT_ONCE = ("--max-concurrency", "4", "--num-prompts", "12")
 
 
@@ -34,8 +36,12 @@ class Played(NamedTuple):
 
     def measured(self, column: str) -> list[Any]:
         """One column of the measured requests, by stage and index."""
+        return [value for (value,) in self.rows(column)]
+
+    def rows(self, *columns: str) -> list[tuple[Any, ...]]:
+        """Some columns of the measured requests, by stage and index."""
         rows = store.read(self.directory).to_pylist()
-        return [row[column] for row in rows if row["phase"] == "measured"]
+        return [tuple(row[column] for column in columns) for row in rows if row["phase"] == "measured"]
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -72,3 +78,23 @@ def ended(command: list[str], directory: Path, **env: str) -> Played:
         check=False,
     )
     return Played(done.returncode, done.stdout, done.stderr, directory)
+
+
+def unread(command: list[str], directory: Path, stream: Literal["stdout", "stderr"]) -> Played:
+    """Run a command to its end; the pipe of a stream is broken before the first line is written to it."""
+    process = subprocess.Popen(
+        command,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    gone, kept = (process.stdout, process.stderr) if stream == "stdout" else (process.stderr, process.stdout)
+    gone.close()
+    with kept:
+        told = kept.read()
+    code = process.wait(HANGS_S)
+    return Played(code, "", told, directory) if stream == "stdout" else Played(code, told, "", directory)

@@ -53,8 +53,14 @@ def check(row: Row, played: Played) -> None:
         kind: count for kind, count in row.kept.items() if count is not None
     }
     if row.tokens is not None:
-        outcomes, tokens = played.measured("outcome"), played.measured("output_tokens")
-        assert {told for told, how in zip(tokens, outcomes, strict=True) if how != "ok"} == {row.tokens}
+        told = played.rows("outcome", "output_tokens")
+        assert {tokens for outcome, tokens in told if outcome != "ok"} == {row.tokens}
+
+
+def models(rows: tuple[Row, ...], *plain: str) -> list[str]:
+    """Words of a simulator with a model for each row, which alone meets the row's faults, and models without any."""
+    faults = [word for row in rows for spec in row.spec for word in ("--fault", f"{spec},model={row.name}")]
+    return [*faults, "--model", *(row.name for row in rows), *plain]
 
 
 def phrases(row: Row) -> list[str]:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from e2e.support import simulating
-from faults.playing import FOUR_AT_ONCE, play
-from faults.rows import Row, check
+from faults.playing import FOUR_AT_ONCE, QUICK, play
+from faults.rows import Row, check, models
 
 
 def said(fault: str, sees: str, spec: str, code: int = 2, flags: str = "") -> Row:
@@ -42,9 +42,7 @@ ALONE = (
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """One simulator with a model for each row."""
-    given = [word for row in ROWS for word in ("--fault", f"{row.spec[0]},model={row.name}")]
-    with simulating("--exact", *given, "--model", *(row.name for row in ROWS)) as url:
+    with simulating("--exact", *models(ROWS)) as url:
         yield url
 
 
@@ -64,7 +62,7 @@ def test_row_of_a_server_of_its_own(row: Row, tmp_path: Path) -> None:
 
 def test_a_router_that_fails_now_and_then_is_measured_all_the_same(tmp_path: Path) -> None:
     """A 503 or 429 before the load is asked again: it says nothing about the next one."""
-    with simulating("--exact", "--ttft-ms", 10, "--itl-ms", 2, "--fault", "status=503,first=3") as url:
+    with simulating(*QUICK, "--fault", "status=503,first=3") as url:
         played = play(url, tmp_path / "r", *FOUR_AT_ONCE)
     assert played.code == 0, played.text
     assert set(played.measured("outcome")) == {"ok"}

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from e2e.support import simulating
-from faults.playing import FOUR_AT_ONCE, TRIALS, Played, play
-from faults.rows import Row, check
+from faults.playing import FOUR_AT_ONCE, QUICK, TRIALS, Played, play
+from faults.rows import Row, check, models
 
 #: Every fourth of 12 requests: 3, far more than the 5 % that a run forgives.
 QUARTER = f"after_requests={TRIALS},every=4"
@@ -20,6 +20,12 @@ def quarter(fault: str, spec: str, sees: str, **more: object) -> Row:
     """A fault of which a run in 12 requests meets 3, and ends with code 3."""
     kind = sees.partition(":")[0].removeprefix("`")
     return Row(fault, sees, {"ok": 9, kind: 3}, 3, spec=(f"{spec},{QUARTER}",), **more)  # type: ignore[arg-type]
+
+
+def cut(fault: str, spec: str, sees: str, flags: str = "") -> Row:
+    """A fault that ends 3 of 12 answers after their third token."""
+    also = "with the 3 tokens that came"
+    return quarter(fault, f"{spec},after_tokens=3", sees, flags=flags, tokens=3, also=also)
 
 
 def harmless(fault: str, spec: str, sees: str, **more: object) -> Row:
@@ -45,51 +51,25 @@ ROWS = (
     quarter("429 for some", "status=429,retry_after=7", "`http_429: 3`, `HTTP 429: Too Many Requests`"),
     quarter("500 for some", "status=500,body=text", "`http_5xx: 3`, `HTTP 500: Internal Server Error`"),
     quarter("503 for some", "status=503,body=html", "`http_5xx: 3`, `HTTP 503: <!DOCTYPE html>`"),
-    quarter(
+    cut(
         "the stream stalls, with `--timeout-between-tokens 2`",
-        "stall,after_tokens=3",
+        "stall",
         "`timeout_between_tokens: 3`, `nothing more within 2 s`",
         flags="--timeout-between-tokens 2",
-        tokens=3,
-        also="with the 3 tokens that came",
     ),
     harmless("the stream stalls for 300 ms", "stall,after_tokens=3,for_ms=300", "a gap in ITL"),
-    quarter(
+    cut(
         "the answer never ends, with `--timeout-total 3`",
-        "stall,after_tokens=3",
+        "stall",
         "`timeout_total: 3`, `no end within 3 s`",
         flags="--timeout-total 3",
-        tokens=3,
-        also="with the 3 tokens that came",
     ),
-    quarter(
-        "the connection is reset",
-        "reset,after_tokens=3",
-        "`connection_reset: 3`, `Connection reset by peer`",
-        tokens=3,
-        also="with the 3 tokens that came",
+    cut("the connection is reset", "reset", "`connection_reset: 3`, `Connection reset by peer`"),
+    cut("the connection is closed", "close", "`truncated: 3`, `the connection ended inside the body`"),
+    cut(
+        "a chunk is shorter than its size", "truncated_chunk", "`truncated: 3`, `the connection ended inside the body`"
     ),
-    quarter(
-        "the connection is closed",
-        "close,after_tokens=3",
-        "`truncated: 3`, `the connection ended inside the body`",
-        tokens=3,
-        also="with the 3 tokens that came",
-    ),
-    quarter(
-        "a chunk is shorter than its size",
-        "truncated_chunk,after_tokens=3",
-        "`truncated: 3`, `the connection ended inside the body`",
-        tokens=3,
-        also="with the 3 tokens that came",
-    ),
-    quarter(
-        "the stream ends early",
-        "end_early,after_tokens=3",
-        "`truncated: 3`, `the stream ended without finish_reason or [DONE]`",
-        tokens=3,
-        also="with the 3 tokens that came",
-    ),
+    cut("the stream ends early", "end_early", "`truncated: 3`, `the stream ended without finish_reason or [DONE]`"),
     quarter(
         "an event is not JSON",
         "malformed,after_tokens=3",
@@ -97,13 +77,7 @@ ROWS = (
         tokens=8,
         also="with all tokens before and after it",
     ),
-    quarter(
-        "an error in the stream",
-        "error_event,after_tokens=3",
-        "`stream_error: 3`, `EngineCore died`",
-        tokens=3,
-        also="with the 3 tokens that came",
-    ),
+    cut("an error in the stream", "error_event", "`stream_error: 3`, `EngineCore died`"),
     quarter("a stream without a token", "empty", "`empty: 3`, `the stream ended without a token`"),
     quarter("an empty body", "empty_body", "`empty: 3`, `the body is empty`"),
     quarter("one document, not a stream", "one_document", "`not_streaming: 3`, `instead of a stream`"),
@@ -191,14 +165,13 @@ def has_a_gap(played: Played) -> None:
 
 def keeps_the_times(played: Played) -> None:
     """A cut answer has its first token, the last one that came, and the times between."""
-    rows = zip(*map(played.measured, ("outcome", "event_ns", "last_token_ns")), strict=True)
-    for outcome, event_ns, last_ns in rows:
+    for outcome, event_ns, last_ns in played.rows("outcome", "event_ns", "last_token_ns"):
         assert len(event_ns) == (8 if outcome == "ok" else 3)
         assert event_ns[-1] == last_ns
 
 
 def waits_as_told(played: Played) -> None:
-    tries = zip(*map(played.measured, ("attempts", "retried", "first_try_ns", "sent_ns")), strict=True)
+    tries = played.rows("attempts", "retried", "first_try_ns", "sent_ns")
     again = [(retried, sent_ns - first_ns) for attempts, retried, first_ns, sent_ns in tries if attempts == 2]
     assert [retried for retried, _ in again] == ["http_429"] * 3
     assert min(waited_ns for _, waited_ns in again) >= 1e9
@@ -225,10 +198,7 @@ MORE: dict[str, Callable[[Played], None]] = {
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """One simulator with a model for each row; a fault strikes its own alone."""
-    faults = [f"{spec},model={row.name}" for row in ROWS for spec in row.spec]
-    given = [word for fault in faults for word in ("--fault", fault)]
-    with simulating("--exact", "--ttft-ms", 10, "--itl-ms", 2, *given, "--model", *(row.name for row in ROWS)) as url:
+    with simulating(*QUICK, *models(ROWS)) as url:
         yield url
 
 

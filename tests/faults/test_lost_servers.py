@@ -6,10 +6,9 @@ import urllib.request
 from pathlib import Path
 
 from e2e.support import simulating
-from faults.playing import TRIALS, Played, play
+from faults.playing import QUICK, TRIALS, Played, play
 from faults.rows import Row, check
 
-QUICK = ("--exact", "--ttft-ms", 10, "--itl-ms", 2)
 MANY = 200
 
 DIES = Row(
@@ -76,9 +75,9 @@ def test_a_server_that_dies(tmp_path: Path) -> None:
     with simulating(*QUICK, "--fault", "die,after_requests=40,after_tokens=3") as url:
         played = play(url, tmp_path / "r", "--max-concurrency", 8, "--num-prompts", 80)
     check(DIES, played)
-    outcomes, tokens = played.measured("outcome"), played.measured("output_tokens")
+    outcomes = played.measured("outcome")
     assert len(outcomes) == 80
-    cut = [told for how, told in zip(outcomes, tokens, strict=True) if how == "truncated"]
+    cut = [tokens for outcome, tokens in played.rows("outcome", "output_tokens") if outcome == "truncated"]
     assert 3 in cut
     assert max(told or 0 for told in cut) < 8
     assert outcomes.count("ok") <= 40 - TRIALS
@@ -157,8 +156,7 @@ def spoilt(directory: Path, seed: int) -> list[int]:
     with simulating("--exact", "--ttft-ms", 1, "--itl-ms", 0.2, "--fault", fault, "--seed", seed) as url:
         played = play(url, directory, "--max-concurrency", 1, "--num-prompts", 100)
     check(SEEDED, played)
-    return [index for index, outcome in zip(*map(played.measured, ("index", "outcome")), strict=True)
-            if outcome == "http_5xx"]  # fmt: skip
+    return [index for index, outcome in played.rows("index", "outcome") if outcome == "http_5xx"]
 
 
 def test_memory_pressure(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from e2e.support import simulating
-from faults.playing import TRIALS, play
+from faults.playing import QUICK, TRIALS, play
 from faults.rows import Row, check
 from inferometer.simulator.styles import STYLES
 
@@ -27,12 +27,12 @@ def test_every_style_reads_the_same(tmp_path: Path) -> None:
     names = ["plain", *STYLES]
     given = [word for style in STYLES for word in ("--fault", f"odd={style},model={style},after_requests={TRIALS}")]
     load = ("--max-concurrency", 4, "--num-prompts", EACH * len(names), "--models", *names)
-    with simulating("--exact", "--ttft-ms", 10, "--itl-ms", 2, *given, "--model", *names) as url:
+    with simulating(*QUICK, *given, "--model", *names) as url:
         played = play(url, tmp_path / "r", *load)
     check(ROWS[0], played)
-    read = Counter(zip(*map(played.measured, ("model", "output_tokens", "finish_reason")), strict=True))
+    read = Counter(played.rows("model", "output_tokens", "finish_reason"))
     assert read == {(name, 8, "length"): EACH for name in names}
-    assert {name for name, source in zip(*map(played.measured, ("model", "output_tokens_source")), strict=True)
-            if source == "events"} == {"no_usage"}  # fmt: skip
+    sources = played.rows("model", "output_tokens_source")
+    assert {name for name, source in sources if source == "events"} == {"no_usage"}
     tokens = {len(times) for times in played.measured("event_ns")}
     assert tokens == {8}

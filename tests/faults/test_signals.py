@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from e2e.support import COMMAND, environment, simulating
-from faults.playing import HANGS_S, Played, ended, words
+from faults.playing import HANGS_S, QUICK, Played, ended, words
 from faults.rows import Row, check
 from inferometer.client.counters import Board
 
@@ -189,7 +189,7 @@ def test_one_of_two_workers_is_killed(tmp_path: Path) -> None:
         os.kill(run.children()[1], signal.SIGKILL)
         played = run.end()
     check(ONE_WORKER, played)
-    rows = list(zip(*map(played.measured, ("stage", "worker")), strict=True))
+    rows = played.rows("stage", "worker")
     assert rows.count((0, 0)) == 20
     assert 0 <= rows.count((0, 1)) < 20
     assert rows.count((1, 0)) == 20
@@ -201,7 +201,7 @@ def test_one_of_two_workers_is_killed(tmp_path: Path) -> None:
 
 def test_every_worker_is_killed(tmp_path: Path) -> None:
     load = ("--max-concurrency", 4, "--duration", 60)
-    with simulating("--exact", "--ttft-ms", 10, "--itl-ms", 2) as url, running(url, tmp_path / "r", *load) as run:
+    with simulating(*QUICK) as url, running(url, tmp_path / "r", *load) as run:
         run.wait_for(started=200, ended=150)
         time.sleep(1.5)
         os.kill(run.children()[0], signal.SIGKILL)
@@ -214,12 +214,12 @@ def test_every_worker_is_killed(tmp_path: Path) -> None:
 
 def test_a_client_that_is_stopped(tmp_path: Path) -> None:
     load = ("--request-rate", 20, "--arrivals", "constant", "--num-prompts", 80)
-    with simulating("--exact", "--ttft-ms", 10, "--itl-ms", 2) as url, running(url, tmp_path / "r", *load) as run:
+    with simulating(*QUICK) as url, running(url, tmp_path / "r", *load) as run:
         run.wait_for(started=15)
         stand_still(run)
         played = run.end()
     check(STOPPED, played)
-    times = zip(*map(played.measured, ("sent_ns", "scheduled_ns")), strict=True)
+    times = played.rows("sent_ns", "scheduled_ns")
     assert max(sent_ns - due_ns for sent_ns, due_ns in times) > 2e9
 
 

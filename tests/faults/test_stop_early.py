@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from e2e.support import simulating
-from faults.playing import TRIALS, play
-from faults.rows import Row, check
+from faults.playing import QUICK, TRIALS, play
+from faults.rows import Row, check, models
 
 SHARE = Row(
     "`--stop-failed-share 0.2`, and every fourth request fails",
@@ -66,10 +66,7 @@ LOAD = ("--max-concurrency", 4, 5, 6, "--num-prompts", 4000)
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """One simulator with a model for each row, and one without a fault."""
-    given = [word for row in ROWS for spec in row.spec for word in ("--fault", f"{spec},model={row.name}")]
-    names = [row.name for row in ROWS]
-    with simulating("--exact", "--ttft-ms", 10, "--itl-ms", 2, *given, "--model", *names, "right") as url:
+    with simulating(*QUICK, *models(ROWS, "right")) as url:
         yield url
 
 

@@ -1,14 +1,11 @@
-"""What each fault puts on the wire, read from a real server by a raw socket.
+"""What each fault of an answer puts on the wire, read from a real server by a raw socket.
 
-One server has nearly all of them: each fault is for a model of its own name, so that no test disturbs another.
+One server has all of them: each fault is for a model of its own name, so that no test disturbs another.
 """
 
 import json
-import re
-import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
@@ -16,24 +13,8 @@ from typing import Any
 import pytest
 
 from inferometer.simulator.styles import STYLES
-from simulator.reading import (
-    Answer,
-    Heard,
-    answer_of,
-    ask,
-    connected,
-    hear,
-    parse_events,
-    process,
-    text_of,
-    without_usage,
-)
-
-CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
-QUIET_S = 0.3
-CLOSE = "connection: close\r\n"
-ASKED = {"prompt": "once upon a time", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 8}
-USAGE = {"stream_options": {"include_usage": True}}
+from simulator.misbehaving import ASKED, CHAT, CLOSE, COMPLETION, QUIET_S, faults, got, heard, simulating
+from simulator.reading import Heard, answer_of, ask, connected, hear, parse_events, text_of, without_usage
 
 SPECS = {
     "silence": "silence",
@@ -68,14 +49,6 @@ SPECS = {
 }
 
 
-@contextmanager
-def simulating(*flags: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """A simulator and its port; tokens come every 2 ms unless told otherwise."""
-    exact = () if "--profile" in flags else ("--exact", "--ttft-ms", "4", "--itl-ms", "2")
-    with process(*exact, *flags) as (server, url):
-        yield server, int(url.rpartition(":")[2])
-
-
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("served") / "served.jsonl"
@@ -88,14 +61,6 @@ def port(log: Path) -> Iterator[int]:
         yield number
 
 
-def heard(port: int, model: str, path: str = COMPLETION, stream: bool = True, **fields: Any) -> Heard:
-    """All that a request got; the server closes after an answer that is complete."""
-    body = {**ASKED, "ignore_eos": True, "model": model, "stream": stream, **(USAGE if stream else {}), **fields}
-    with connected(port) as sock:
-        ask(sock, path, body, CLOSE + f"x-request-id: {model}\r\n")
-        return hear(sock)
-
-
 def streamed(heard: Heard) -> list[Any]:
     """The events of an answer, without what differs from one answer to the next."""
     data = parse_events(answer_of(heard.data).body)
@@ -103,19 +68,6 @@ def streamed(heard: Heard) -> list[Any]:
         {k: v for k, v in one.items() if k not in ("id", "created", "model")} if isinstance(one, dict) else one
         for one in data
     ]
-
-
-def got(port: int, path: str) -> Answer:
-    with connected(port) as sock:
-        ask(sock, path, headers=CLOSE)
-        return answer_of(hear(sock).data)
-
-
-def faults(port: int) -> dict[str, int]:
-    """The counters of /metrics."""
-    text = got(port, "/metrics").body.decode()
-    found = re.findall(r'^inferometer:simulator_faults_total\{kind="(\w+)"\} (\d+)', text, re.MULTILINE)
-    return {kind: int(count) for kind, count in found}
 
 
 @pytest.fixture(scope="module", params=[CHAT, COMPLETION])
@@ -399,93 +351,3 @@ def test_a_server_with_several_models(port: int) -> None:
     missing = answer_of(heard(port, "nobody").data)
     assert missing.status == 404
     assert json.loads(missing.body)["error"]["message"].startswith("The model `nobody` does not exist. Valid aliases: ")
-
-
-def test_other_paths_have_faults_of_their_own() -> None:
-    specs = ("status=500,path=/v1/models,first=1", "slow_headers=300,path=/health", "silence,path=/metrics,every=2")
-    with simulating(*(word for spec in specs for word in ("--fault", spec))) as (_server, port):
-        assert [got(port, "/v1/models").status for _ in range(2)] == [500, 200]
-        began = time.monotonic()
-        assert got(port, "/health").status == 200
-        assert time.monotonic() - began > 0.25
-        assert faults(port) == {"status": 1, "slow_headers": 1, "silence": 0}
-        with connected(port) as sock:
-            ask(sock, "/metrics")
-            assert hear(sock, QUIET_S).end == "quiet"
-        assert answer_of(heard(port, "simulated").data).complete
-
-
-def test_a_listener_that_refuses_for_good() -> None:
-    with simulating("--fault", "refuse") as (_server, port), pytest.raises(ConnectionRefusedError):
-        connected(port)
-
-
-def test_a_listener_that_refuses_for_a_while() -> None:
-    """Connections that are open are served on; the port stays ours."""
-    with simulating("--fault", "refuse,after_s=2,for_s=3") as (_server, port), connected(port) as sock:
-        refused = answered_again = False
-        deadline = time.monotonic() + 30
-        while not answered_again and time.monotonic() < deadline:
-            time.sleep(0.05)
-            try:
-                with connected(port) as other:
-                    ask(other, "/health", headers=CLOSE)
-                    answered_again = hear(other).end == "fin" and refused
-            except ConnectionError:
-                if not refused:
-                    ask(sock, "/version")
-                    assert b"+simulator" in hear(sock, until=b"+simulator").data
-                refused = True
-        assert answered_again
-        assert faults(port) == {"refuse": 1}
-
-
-def test_connections_that_are_reset_at_once() -> None:
-    with simulating("--fault", "reset_on_accept,every=2") as (_server, port):
-        ends = []
-        for _ in range(4):
-            try:
-                with connected(port) as sock:
-                    ask(sock, "/health", headers=CLOSE)
-                    ends.append(hear(sock).end)
-            except ConnectionError:
-                ends.append("rst")
-        assert ends == ["fin", "rst", "fin", "rst"]
-        assert faults(port) == {"reset_on_accept": 2}  # this request is the fifth connection
-
-
-def test_memory_pressure_preempts() -> None:
-    flags = ("--profile", "l4-qwen2.5-0.5b", "--fault", "memory_pressure,blocks=60")
-    with simulating(*flags) as (_server, port), ExitStack() as stack:
-        socks = [stack.enter_context(connected(port)) for _ in range(4)]
-        for index, sock in enumerate(socks):
-            ask(sock, COMPLETION, {"prompt": [index] * 300, "max_tokens": 200, "ignore_eos": True}, CLOSE)
-        answers = [json.loads(answer_of(hear(sock).data).body) for sock in socks]
-        assert [answer["usage"]["completion_tokens"] for answer in answers] == [200] * 4
-        text = got(port, "/metrics").body.decode()
-        [preemptions] = re.findall(r"^vllm:num_preemptions_total\{.*\} (\S+)", text, re.MULTILINE)
-        assert float(preemptions) > 0
-        assert faults(port) == {"memory_pressure": 1}
-
-
-@pytest.mark.parametrize("stream", [True, False])
-def test_death_in_the_middle_of_an_answer(tmp_path: Path, stream: bool) -> None:
-    log = tmp_path / "served.jsonl"
-    spec = "die,after_requests=2,after_tokens=3"
-    with simulating("--log-served", str(log), "--fault", spec) as (server, port):
-        for _ in range(2):
-            assert answer_of(heard(port, "simulated", stream=stream).data).complete
-        last = heard(port, "simulated", stream=stream)
-        assert server.wait(30) == 1
-    assert last.end in ("fin", "rst")
-    assert not answer_of(last.data).complete
-    if stream:
-        assert len(text_of(parse_events(answer_of(last.data).body)).split()) == 3
-    assert [json.loads(line).get("fault") for line in log.read_text().splitlines()] == [None, None, "die"]
-
-
-def test_death_at_a_moment() -> None:
-    with simulating("--ttft-ms", "600000", "--fault", "die,after_s=2") as (server, port):
-        told = heard(port, "simulated")
-        assert told.end in ("fin", "rst")
-        assert server.wait(30) == 1

@@ -1,23 +1,22 @@
 """The instrument judges itself: a verdict for each stage, with the figures behind it and what to do about it.
 
 A check is a function from evidence to a finding or None; adding one is adding it to ``CHECKS``, or a row to
-``SIMPLE``. Limits are relative to the metric that would be spoiled. Notes never change the verdict.
+``limits``. Limits are relative to the metric that would be spoiled. Notes never change the verdict.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
 
 import msgspec
 
 from inferometer.analysis.figures import Figures, figures
 from inferometer.analysis.frame import Frame
+from inferometer.analysis.limits import LIMITS, Severity
 from inferometer.analysis.stats import needed_count
 from inferometer.config.models import OpenLoop, Stage
 from inferometer.records.record import WorkerStage
 
-Severity = Literal["note", "client-limited", "invalid"]
 VERDICTS: dict[Severity, str] = {"note": "VALID", "client-limited": "CLIENT-LIMITED", "invalid": "INVALID"}
 
 #: An error of the client may be this share of the median of the metric it spoils, and is never looked for below the
@@ -102,7 +101,7 @@ def judge(
     if nothing is not None:
         return Verdict(VERDICTS[nothing.severity], (nothing,), evidence.figures)
     found = [finding for check in CHECKS if (finding := check(evidence)) is not None]
-    found += [finding for key, row in SIMPLE.items() if (finding := _above(row, key, evidence)) is not None]
+    found += _above_limits(evidence)
     ranks = list(VERDICTS)
     worst_first = tuple(sorted(found, key=lambda finding: -ranks.index(finding.severity)))
     worst: Severity = worst_first[0].severity if worst_first else "note"
@@ -305,159 +304,12 @@ def _no_reports(e: Evidence) -> Finding | None:
     return Finding("workers reporting", "note", 0.0, 1.0, "", "the verdict", advice)
 
 
-def _above(simple: Finding, key: str, e: Evidence) -> Finding | None:
-    """The row of ``SIMPLE`` with its figure, if that is above its limit."""
-    figure = e.figure(key)
-    return msgspec.structs.replace(simple, figure=figure) if figure > (simple.limit or 0.0) else None
+def _above_limits(e: Evidence) -> list[Finding]:
+    above = [(row, e.figure(key)) for key, row in LIMITS.items() if e.figure(key) > row.limit]
+    return [
+        Finding(row.name, row.severity, figure, row.limit, row.unit, row.spoils, row.advice) for row, figure in above
+    ]
 
-
-#: Findings that need no thought: figure, and what to say when it is above the limit.
-SIMPLE: dict[str, Finding] = {
-    "impossible_times": Finding(
-        "impossible times",
-        "invalid",
-        None,
-        0.0,
-        "requests",
-        "ttft, e2el",
-        "first tokens are stamped before their request was sent: the clocks disagree; try --stamps userland",
-    ),
-    "rows_missing": Finding(
-        "rows missing",
-        "invalid",
-        None,
-        0.0,
-        "requests",
-        "everything",
-        "requests were sent whose outcome was not recorded: a worker died, or this is our bug: see the log",
-    ),
-    "workers_missing": Finding(
-        "workers missing",
-        "invalid",
-        None,
-        0.0,
-        "processes",
-        "everything",
-        "a worker process died, so the load was never the one that was asked for: run it again",
-    ),
-    "aborted": Finding(
-        "unfinished requests",
-        "note",
-        None,
-        0.0,
-        "requests",
-        "tails",
-        "unfinished requests are the slow ones, so tails are longer than shown: let the stage drain",
-    ),
-    "retried": Finding(
-        "requests tried again",
-        "note",
-        None,
-        0.0,
-        "requests",
-        "the success rate",
-        "they failed and were retried: latencies count from the first try, and the attempts are shown apart",
-    ),
-    "calibrated_load_share": Finding(
-        "load / calibrated load",
-        "note",
-        None,
-        1.0,
-        "share",
-        "the client's own error",
-        "more than this machine was seen to hold: use more workers, or see whether `inferometer calibrate` finds more",
-    ),
-    "core_wait_share": Finding(
-        "wait for a core",
-        "note",
-        None,
-        0.25,
-        "share",
-        "tails",
-        "others ran on the client's cores while it was ready to: give it cores of its own",
-    ),
-    "retransmits": Finding(
-        "segments sent again",
-        "note",
-        None,
-        0.0,
-        "",
-        "tails",
-        "this machine's TCP sent segments again during the stage: packets were lost on the way to the server",
-    ),
-    "zero_windows": Finding(
-        "full receive buffers",
-        "note",
-        None,
-        0.0,
-        "",
-        "itl",
-        "a receiver on this machine told its sender to wait: if it was this client, it read too slowly",
-    ),
-    "files_share": Finding(
-        "open files",
-        "note",
-        None,
-        0.8,
-        "share",
-        "new connections",
-        "nearly as many connections as this system allows files: raise `ulimit -n` before a higher load",
-    ),
-    "ports_used_share": Finding(
-        "ports in use",
-        "note",
-        None,
-        0.8,
-        "share",
-        "new connections",
-        "the system runs out of local ports: widen net.ipv4.ip_local_port_range, or keep connections alive",
-    ),
-    "resent": Finding(
-        "requests sent again",
-        "note",
-        None,
-        0.0,
-        "requests",
-        "ttft",
-        "a kept connection was dead and the request was sent once more: see the server's keep-alive timeout",
-    ),
-    "new_connections_share": Finding(
-        "new connections",
-        "note",
-        None,
-        0.05,
-        "share",
-        "latencies from the schedule",
-        "the server or a proxy closes connections: opening new ones is part of what users feel",
-    ),
-    "steal_share": Finding(
-        "steal",
-        "note",
-        None,
-        0.05,
-        "share",
-        "tails",
-        "the host took cores away from this machine, so tails are partly its own: use dedicated cores",
-    ),
-    "late_builds": Finding(
-        "late bodies",
-        "note",
-        None,
-        0.0,
-        "requests",
-        "ttft",
-        "bodies were still being written when their requests were due: use more workers or shorter prompts",
-    ),
-    "spread_tokens_share": Finding(
-        "unknown tokens per event",
-        "note",
-        None,
-        0.0,
-        "share",
-        "itl",
-        "the server does not say how many tokens an event carries: each is taken to carry its request's mean",
-    ),
-}
 
 CHECKS: tuple[Callable[[Evidence], Finding | None], ...] = (
     _too_few,
