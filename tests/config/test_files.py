@@ -144,7 +144,7 @@ MISTAKES = [
     ("rate: .inf", "rate: -1", 11, "rate: "),
     ("mean: 5", "mean: 5, max: 3", 14, "the mean of 5 tokens is not between min and max"),
     ("scenario:", "scenery:", 5, "unknown key 'scenery'; did you mean 'scenario'?"),
-    ("type: open", "type: users", 9, "load"),
+    ("type: open", "type: several", 9, "load"),
     ("  stages:", "  stages: [", 7, "not YAML"),
     ("seed: 3", "seed: 3\n\tx: 1", 16, "not YAML"),
 ]

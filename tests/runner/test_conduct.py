@@ -19,6 +19,7 @@ from inferometer.errors import UserError
 from inferometer.records import store
 from inferometer.runner.conduct import conduct
 from inferometer.runner.local import Crew, Progress, Task
+from inferometer.workload.asks import Materials
 from inferometer.workload.tokens import PromptSpec
 
 CLOSED = {"load": {"type": "closed", "concurrency": 3}, "num_requests": 11, "warmup_requests": 2}
@@ -158,7 +159,7 @@ def once(when: Callable[[Progress], bool], act: Callable[[], None]) -> Callable[
 
 
 def task(plan: Plan, directory: Path) -> Task:
-    return Task(plan, PromptSpec(kind="calibrated_text"), directory, epoch_ns=0)
+    return Task(plan, Materials(prompts=PromptSpec(kind="calibrated_text")), directory, epoch_ns=0)
 
 
 def test_ctrl_c_twice_ends_at_once_and_keeps_every_row(tmp_path: Path) -> None:

@@ -18,10 +18,17 @@ from inferometer.runner.messages import (
     decode_reply,
     encode,
 )
+from inferometer.workload.asks import Materials
 from inferometer.workload.tokens import PromptSpec
 
 SETUP = Setup(
-    plan="{}\n", prompts=PromptSpec(kind="token_ids"), worker=1, workers=2, directory="/d", board="/b", epoch_ns=2**60
+    plan="{}\n",
+    materials=Materials(prompts=PromptSpec(kind="token_ids")),
+    worker=1,
+    workers=2,
+    directory="/d",
+    board="/b",
+    epoch_ns=2**60,
 )
 REPORT = WorkerStage(**dict.fromkeys(WorkerStage.__struct_fields__, 1))
 

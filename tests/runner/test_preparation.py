@@ -1,5 +1,6 @@
 """What is asked of a server before the clock starts, and what it means for the prompts."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ def counting(overhead: int, per_word: float) -> Any:
 
 
 def prepared(serve: Serve, respond: Any, **target: Any) -> Prepared:
-    return prepare(plan_of(serve(respond), **target))
+    return prepare(plan_of(serve(respond), **target), Path("unused"))
 
 
 def test_the_model_is_the_first_that_is_served(serve: Serve) -> None:
@@ -50,7 +51,7 @@ def test_another_name_than_those_listed_is_noted(serve: Serve) -> None:
 
 @pytest.mark.parametrize(("overhead", "per_word"), [(0, 1.0), (26, 1.0), (12, 1.375)])
 def test_text_is_calibrated_on_the_server(serve: Serve, overhead: int, per_word: float) -> None:
-    spec = prepared(serve, counting(overhead, per_word)).prompts
+    spec = prepared(serve, counting(overhead, per_word)).materials.prompts
     assert spec.kind == "calibrated_text"
     assert spec.overhead_tokens == pytest.approx(overhead, abs=1)
     assert spec.tokens_per_word == pytest.approx(per_word, rel=0.02)
@@ -58,15 +59,15 @@ def test_text_is_calibrated_on_the_server(serve: Serve, overhead: int, per_word:
 
 @pytest.mark.parametrize("per_word", [0.0, 0.01])
 def test_a_server_whose_counts_mean_nothing_is_not_calibrated_with(serve: Serve, per_word: float) -> None:
-    spec = prepared(serve, counting(7, per_word)).prompts
+    spec = prepared(serve, counting(7, per_word)).materials.prompts
     assert (spec.overhead_tokens, spec.tokens_per_word) == (0, 1.0)
     assert "one token each assumed" in spec.note
 
 
 def test_completions_take_ids(serve: Serve) -> None:
-    spec = prepared(serve, good, api="openai-completions").prompts
+    spec = prepared(serve, good, api="openai-completions").materials.prompts
     assert (spec.kind, spec.first_id, spec.end_id) == ("token_ids", 1000, 30_000)
-    spec = prepared(serve, good, api="openai-completions", vocab_size=500).prompts
+    spec = prepared(serve, good, api="openai-completions", vocab_size=500).materials.prompts
     assert (spec.first_id, spec.end_id) == (250, 500)
     assert "given" in spec.note
 

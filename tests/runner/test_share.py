@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inferometer.config.models import Phase, Stage
-from inferometer.runner.share import Share, share, stage_seed
+from inferometer.runner.share import Share, Whole, share, stage_seed
 from inferometer.schedule.arrivals import offsets
 
 WORKERS = st.integers(1, 20)
 
 
 def shares(stage: Stage, workers: int, phase: Phase = Phase.MEASURED) -> list[Share]:
-    return [share(stage, phase, 3, worker, workers) for worker in range(workers)]
+    return [share(Whole(stage, phase, 3), worker, workers) for worker in range(workers)]
 
 
 def closed(concurrency: int, **stop: Any) -> Stage:
@@ -92,7 +92,7 @@ def test_a_warm_up_has_its_requests_and_no_more_slots_than_the_load(concurrency:
 
 
 def test_a_schedule_can_be_begun_anew() -> None:
-    part = share(open_(50.0, None, num_requests=9), Phase.MEASURED, 3, 0, 2)
+    part = share(Whole(open_(50.0, None, num_requests=9), Phase.MEASURED, 3), 0, 2)
     assert list(part.schedule()) == list(part.schedule())
 
 

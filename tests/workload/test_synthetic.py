@@ -9,8 +9,9 @@ import msgspec
 import pytest
 
 from inferometer.config.models import Phase, Plan
-from inferometer.workload.synthetic import Ask, compose_ask
-from inferometer.workload.tokens import PromptSpec, composer
+from inferometer.workload.asks import Ask, Asks, Materials
+from inferometer.workload.sources import asks_of
+from inferometer.workload.tokens import PromptSpec
 
 
 def plan_of(seed: int = 0, **workload: Any) -> Plan:
@@ -18,11 +19,15 @@ def plan_of(seed: int = 0, **workload: Any) -> Plan:
     return Plan.model_validate({"target": {}, "scenario": {"workload": workload, "stages": stages}, "seed": seed})
 
 
+def source(plan: Plan, kind: str) -> Asks:
+    return asks_of(plan, Materials(prompts=msgspec.convert({"kind": kind}, PromptSpec)))
+
+
 def asks(plan: Plan, kind: str, count: int = 40) -> list[Ask]:
     """Every request of a run with two stages and a warm-up before each."""
-    compose = composer(msgspec.convert({"kind": kind}, PromptSpec))
+    ask = source(plan, kind)
     parts = [(stage, phase) for stage in (0, 1) for phase in Phase]
-    return [compose_ask(plan, compose, stage, phase, index) for stage, phase in parts for index in range(count)]
+    return [ask(stage, phase, index) for stage, phase in parts for index in range(count)]
 
 
 def digest(plan: Plan, kind: str) -> str:
@@ -63,10 +68,9 @@ def test_no_prompt_comes_twice_in_a_run(kind: str, tokens: int) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_request_does_not_depend_on_the_others(kind: str) -> None:
-    compose = composer(msgspec.convert({"kind": kind}, PromptSpec))
-    plan = plan_of(**SPREAD)
-    forwards = [compose_ask(plan, compose, 0, Phase.MEASURED, index) for index in range(20)]
-    backwards = [compose_ask(plan, compose, 0, Phase.MEASURED, index) for index in reversed(range(20))]
+    ask = source(plan_of(**SPREAD), kind)
+    forwards = [ask(0, Phase.MEASURED, index) for index in range(20)]
+    backwards = [ask(0, Phase.MEASURED, index) for index in reversed(range(20))]
     assert forwards == backwards[::-1]
 
 
@@ -95,21 +99,21 @@ MIX = [
 
 def test_a_mix_has_its_shares_and_each_class_its_lengths() -> None:
     plan = plan_of(mix=MIX, output_tokens={"mean": 5})
-    compose = composer(PromptSpec(kind="token_ids"))
-    found = [compose_ask(plan, compose, 0, Phase.MEASURED, index) for index in range(4000)]
-    shares = {name: sum(ask.request_class == name for ask in found) / 4000 for name in ("short", "medium", "long")}
+    ask = source(plan, "token_ids")
+    found = [ask(0, Phase.MEASURED, index) for index in range(4000)]
+    shares = {name: sum(one.request_class == name for one in found) / 4000 for name in ("short", "medium", "long")}
     # four standard errors of a share of 4000
     assert shares == pytest.approx({"short": 0.4, "medium": 0.4, "long": 0.2}, abs=0.031)
     bounds = {"short": (50, 100, 5), "medium": (200, 500, 70), "long": (1000, 2000, 300)}
-    for ask in found:
-        low, high, output = bounds[str(ask.request_class)]
-        assert low <= ask.prompt_tokens <= high
-        assert ask.output_tokens == output
+    for one in found:
+        low, high, output = bounds[str(one.request_class)]
+        assert low <= (one.prompt_tokens or 0) <= high
+        assert one.output_tokens == output
 
 
 def test_a_mix_is_a_function_of_the_seed_and_the_number() -> None:
     plan = plan_of(mix=MIX)
     assert digest(plan, "token_ids") == digest(plan, "token_ids")
-    compose = composer(PromptSpec(kind="token_ids"))
-    backwards = [compose_ask(plan, compose, 0, Phase.MEASURED, index) for index in reversed(range(30))]
-    assert backwards[::-1] == [compose_ask(plan, compose, 0, Phase.MEASURED, index) for index in range(30)]
+    ask = source(plan, "token_ids")
+    backwards = [ask(0, Phase.MEASURED, index) for index in reversed(range(30))]
+    assert backwards[::-1] == [ask(0, Phase.MEASURED, index) for index in range(30)]

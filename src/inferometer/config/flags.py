@@ -6,15 +6,17 @@ Each flag is one row: its name and the field of the plan that it sets. Type, def
 from __future__ import annotations
 
 import argparse
-import json
 import secrets
-from collections.abc import Callable
-from typing import Any, NamedTuple, get_args
+from collections.abc import Iterator
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from inferometer.config.file_flags import FILE_FLAGS, named
+from inferometer.config.flag import Flag, commas, json_object, model_share, pair, slo
 from inferometer.config.lengths import in_cells
+from inferometer.config.load_flags import LOAD_FLAGS
 from inferometer.config.models import Plan
 from inferometer.config.stages import (
     SIDES,
@@ -24,62 +26,62 @@ from inferometer.config.stages import (
     stages,
     traffic_scenario,
 )
+from inferometer.config.synthetic_flags import SYNTHETIC_FLAGS
 from inferometer.errors import UserError
 
-
-class Flag(NamedTuple):
-    """``path`` leads through the plan to the field; ``parse`` reads one word; ``nargs`` as in argparse."""
-
-    name: str
-    path: str
-    parse: Callable[[str], Any] = str
-    nargs: str | None = None
-    help: str | None = None
-
-
-def _pair(word: str) -> tuple[str, str]:
-    name, separator, value = word.partition("=")
-    if not separator or not name:
-        raise argparse.ArgumentTypeError(f"{word!r} is not NAME=VALUE")
-    return name, value
-
-
-def _slo(word: str) -> dict[str, Any]:
-    metric, separator, limit = word.partition(":")
-    try:
-        return {"metric": metric, "limit_ms": float(limit)}
-    except ValueError:
-        hint = "" if separator else ", with a colon"
-        raise argparse.ArgumentTypeError(f"{word!r} is not METRIC:MILLISECONDS{hint}, for example ttft:200") from None
+#: What other tools call the APIs (vllm bench serve, SGLang, AIPerf, genai-bench, inference-perf) -> our name.
+_BACKENDS = {
+    "openai": "openai-completions",
+    "vllm": "openai-completions",
+    "sglang-oai": "openai-completions",
+    "completion": "openai-completions",
+    "completions": "openai-completions",
+    "vllm-chat": "openai-chat",
+    "sglang-oai-chat": "openai-chat",
+    "chat": "openai-chat",
+    "responses": "openai-responses",
+    "embeddings": "openai-embeddings",
+    "messages": "anthropic",
+    "anthropic-messages": "anthropic",
+    "anthropic_messages": "anthropic",
+    "ollama": "ollama-chat",
+    "huggingface_generate": "tgi",
+}
 
 
-def _json_object(word: str) -> dict[str, Any]:
-    try:
-        value = json.loads(word)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError('not a JSON object, such as {"temperature": 0}')
-    return value
+#: How the path of an endpoint ends -> the API that it speaks; the first that fits.
+_ENDPOINTS = {
+    "chat/completions": "openai-chat",
+    "completions": "openai-completions",
+    "/responses": "openai-responses",
+    "/embeddings": "openai-embeddings",
+    "/messages": "anthropic",
+    "/generate_stream": "tgi",
+    "/api/chat": "ollama-chat",
+    "/api/generate": "ollama-generate",
+    "/inference/v1/generate": "vllm-generate",
+}
 
 
 def _backend(word: str) -> str:
-    names = {"vllm": "openai-completions", "openai": "openai-completions"}
-    return names.get(word, word)
-
-
-def _commas(word: str) -> list[str]:
-    return [part.strip() for part in word.split(",") if part.strip()]
+    return _BACKENDS.get(word, word)
 
 
 FLAGS: tuple[Flag, ...] = (
     Flag("base-url", "target.base_url"),
     Flag("model", "target.model"),
-    Flag("models", "target.models", nargs="+"),
+    Flag("models", "target.models", model_share, "+"),
+    Flag("all-models", "target.all_models", nargs="yes"),
     Flag("check-model", "target.check_model", nargs="yes"),
-    Flag("backend", "target.api", _backend, help="openai-chat, or openai (also: vllm) for completions"),
+    Flag(
+        "backend",
+        "target.api",
+        _backend,
+        help="openai-chat; openai (also: vllm) for completions; openai-responses, openai-embeddings, anthropic, tgi, "
+        "ollama-chat, ollama-generate, vllm-generate",
+    ),
     Flag("endpoint", "target.endpoint"),
-    Flag("header", "target.headers", _pair, "+"),
+    Flag("header", "target.headers", pair, "+"),
     Flag("api-key-env", "target.api_key_env"),
     Flag("api-key-file", "target.api_key_file"),
     Flag("ca-file", "target.ca_file"),
@@ -88,6 +90,15 @@ FLAGS: tuple[Flag, ...] = (
     Flag("insecure", "target.verify_tls", nargs="no", help="do not check the server's certificate"),
     Flag("tokenizer", "target.tokenizer"),
     Flag("vocab-size", "target.vocab_size", int),
+    Flag("metrics-url", "target.metrics_urls", nargs="+"),
+    Flag("no-telemetry", "target.telemetry.enabled", nargs="no", help="do not ask the server for its metrics"),
+    Flag("telemetry-interval", "target.telemetry.interval_s", float),
+    Flag("gpu-metrics", "target.telemetry.gpu"),
+    Flag("prometheus-url", "target.telemetry.prometheus.url"),
+    Flag("prometheus-selector", "target.telemetry.prometheus.selectors", pair, "+"),
+    Flag("prometheus-token-env", "target.telemetry.prometheus.bearer_env"),
+    Flag("fact", "target.facts", pair, "+"),
+    Flag("replica-header", "target.replica_header"),
     Flag("timeout-connect", "target.timeouts.connect_s", float),
     Flag("timeout-first-token", "target.timeouts.first_token_s", float),
     Flag("timeout-between-tokens", "target.timeouts.between_tokens_s", float),
@@ -96,7 +107,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("retry-backoff", "target.retries.backoff_s", float),
     Flag("retry-backoff-max", "target.retries.backoff_max_s", float),
     Flag("retry-on", "target.retries.on", nargs="+"),
-    Flag("dataset-name", "scenario.workload.type", help="kind of workload: random"),
+    *FILE_FLAGS,
     Flag(
         "random-input-len",
         "scenario.workload.input_tokens.mean",
@@ -127,10 +138,16 @@ FLAGS: tuple[Flag, ...] = (
     Flag("random-output-std", "scenario.workload.output_tokens.std_dev", float, help="their standard deviation"),
     Flag("random-output-min", "scenario.workload.output_tokens.min", int, help="fewest output tokens"),
     Flag("random-output-max", "scenario.workload.output_tokens.max", int, help="most output tokens"),
+    *SYNTHETIC_FLAGS,
     Flag("ignore-eos", "scenario.workload.ignore_eos", nargs="yes"),
     Flag("require-length", "scenario.workload.require_length", nargs="yes"),
-    Flag("extra-body", "scenario.workload.extra_body", _json_object),
-    Flag("goodput", "scenario.slos", _slo, "+", help="SLOs in milliseconds: ttft:200 tpot:50 e2el:5000"),
+    Flag("extra-body", "scenario.workload.extra_body", json_object),
+    Flag("request-header", "scenario.workload.headers", pair, "+"),
+    Flag("json-schema", "scenario.workload.json_schema", json_object),
+    Flag("images", "scenario.workload.images.count", int),
+    Flag("image-width", "scenario.workload.images.width", int),
+    Flag("image-height", "scenario.workload.images.height", int),
+    Flag("goodput", "scenario.slos", slo, "+", help="SLOs in milliseconds: ttft:200 tpot:50 e2el:5000"),
     Flag("stop-failed-share", "scenario.stop_early.failed_share", float),
     Flag("stop-ttft-p95", "scenario.stop_early.ttft_p95_ms", float),
     Flag("stop-e2el-p95", "scenario.stop_early.e2el_p95_ms", float),
@@ -139,37 +156,8 @@ FLAGS: tuple[Flag, ...] = (
     Flag("seed", "seed", int, help="seed of prompts, lengths and arrivals; a new one for each run if not given"),
     Flag("workers", "workers", int),
     Flag("stamps", "stamps"),
-    Flag("percentile-metrics", "report.percentile_metrics", _commas),
-    Flag("metric-percentiles", "report.percentiles", _commas),
-)
-
-LOAD_FLAGS = (
-    ("max-concurrency", int, "+", "requests in flight; several values make a sweep; with a rate it is a cap"),
-    ("request-rate", float, "+", "requests per second, or inf; several values make a sweep"),
-    ("num-prompts", int, None, "requests of each stage (default: 20 times the concurrency, at most 320)"),
-    (
-        "duration",
-        float,
-        None,
-        "seconds of arrivals (open loop) or during which requests start (closed loop), in each stage",
-    ),
-    ("num-warmups", int, None, "warm-up requests before each stage, recorded and never counted"),
-    ("burstiness", float, None, "shape of gamma gaps: 1 is Poisson, below 1 burstier, inf constant"),
-    (
-        "arrivals",
-        str,
-        None,
-        "constant, poisson, gamma, or as in another tool vllm, inference-perf-constant, inference-perf-poisson",
-    ),
-    (
-        "ramp-up-strategy",
-        str,
-        None,
-        "instead of a rate: linear or exponential, over the stage (with vllm: its requests)",
-    ),
-    ("ramp-up-start-rps", float, None, "requests per second in the beginning of the ramp"),
-    ("ramp-up-end-rps", float, None, "requests per second in the end of the ramp"),
-    ("random-range-ratio", float, None, "lengths uniform in [mean*(1-r), mean*(1+r)], prompts and outputs"),
+    Flag("percentile-metrics", "report.percentile_metrics", commas),
+    Flag("metric-percentiles", "report.percentiles", commas),
 )
 
 
@@ -201,7 +189,7 @@ def _add(parser: argparse.ArgumentParser, flag: Flag, field: FieldInfo) -> None:
             f"--{flag.name}",
             action="store_const",
             const=flag.nargs == "yes",
-            dest=flag.path,
+            dest=flag.dest,
             default=argparse.SUPPRESS,
             help=text,
         )
@@ -214,7 +202,7 @@ def _add(parser: argparse.ArgumentParser, flag: Flag, field: FieldInfo) -> None:
         f"--{flag.name}",
         type=flag.parse,
         nargs=flag.nargs,
-        dest=flag.path,
+        dest=flag.dest,
         default=argparse.SUPPRESS,
         help=text,
         metavar=metavar,
@@ -223,12 +211,27 @@ def _add(parser: argparse.ArgumentParser, flag: Flag, field: FieldInfo) -> None:
 
 
 def _field(model: type[BaseModel], path: list[str]) -> FieldInfo:
-    field = model.model_fields[path[0]]
+    return next(_fields(model, path))
+
+
+def _fields(model: type[BaseModel], path: list[str]) -> Iterator[FieldInfo]:
+    """Fields at the end of a path; several where it leads through a choice of models."""
+    field = model.model_fields.get(path[0])
+    if field is None:
+        return
     if len(path) == 1:
-        return field
-    kinds = (field.annotation, *get_args(field.annotation))
-    inner = next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
-    return _field(inner, path[1:])
+        yield field
+        return
+    for kind in _models(field.annotation):
+        yield from _fields(kind, path[1:])
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models in an annotation: one, or those of a choice, each with its tag or without."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models(part)
 
 
 def plan_from_flags(options: dict[str, Any], base: dict[str, Any]) -> Plan:
@@ -237,15 +240,21 @@ def plan_from_flags(options: dict[str, Any], base: dict[str, Any]) -> Plan:
     Raises ``UserError`` that names the flag which is wrong, and why.
     """
     document = merge({"target": {}, "scenario": {"workload": {}}}, base)
-    for flag in FLAGS:
-        if flag.path in options:
-            value = options[flag.path]
-            put(document, flag.path, dict(value) if flag.name == "header" else value)
-    endpoint = document["target"].get("endpoint") or ""
-    if "api" not in document["target"] and endpoint.endswith("completions"):
-        document["target"]["api"] = "openai-chat" if endpoint.endswith("chat/completions") else "openai-completions"
     scenario = document["scenario"]
-    scenario["stages"] = stages(scenario.get("stages"), options)
+    counted = bool(options.get("target.tokenizer") or document["target"].get("tokenizer"))
+    scenario["workload"] = named(scenario["workload"], options, counted=counted)
+    kind = scenario["workload"]["type"]
+    if kind in ("dataset", "trace") and _says_lengths(options):
+        raise UserError("the file says how long prompts are: leave --random-... and --traffic-scenario out")
+    for flag in FLAGS:
+        if flag.dest in options and flag.name != "dataset-name":
+            value = options[flag.dest]
+            put(document, flag.path, dict(value) if flag.parse is pair else value)
+    endpoint = document["target"].get("endpoint") or ""
+    told = next((api for ending, api in _ENDPOINTS.items() if endpoint.endswith(ending)), None)
+    if told is not None:
+        document["target"].setdefault("api", told)
+    scenario["stages"] = stages(scenario.get("stages"), options, recorded=kind == "trace")
     if _says_lengths(options):
         refuse_other_lengths(scenario)
     scenario["stages"] = in_cells(scenario["stages"], _lengths(scenario["workload"], options))
@@ -254,7 +263,7 @@ def plan_from_flags(options: dict[str, Any], base: dict[str, Any]) -> Plan:
     try:
         return Plan.model_validate(document)
     except ValidationError as error:
-        raise UserError(_sentence(error)) from None
+        raise UserError(_sentence(error, options)) from None
 
 
 def _says_lengths(options: dict[str, Any]) -> bool:
@@ -286,10 +295,12 @@ def _lengths(workload: dict[str, Any], options: dict[str, Any]) -> list[dict[str
 
 
 def put(document: dict[str, Any], path: str, value: Any) -> None:
-    """Set the value at a dotted path, making the dicts on the way."""
+    """Set the value at a dotted path, making the dicts on the way; what is there and is no dict gives way."""
     *way, last = path.split(".")
     for key in way:
-        document = document.setdefault(key, {})
+        if not isinstance(document.get(key), dict):
+            document[key] = {}
+        document = document[key]
     document[last] = value
 
 
@@ -321,18 +332,33 @@ _LEAVES = {
     # what is wrong with several fields together is said of the whole
     "input_tokens": "--random-input-len, -std, -min, -max",
     "output_tokens": "--random-output-len, -std, -min, -max",
+    "speed": "--trace-speed",
+    "start_s": "--trace-start",
+    "end_s": "--trace-end",
     "stages": "--num-prompts",
 }
 
 
-def _sentence(error: ValidationError) -> str:
+def _sentence(error: ValidationError, options: dict[str, Any]) -> str:
     """The first thing that is wrong, by the name of its flag if it has one."""
     first = error.errors()[0]
     parts = [str(part) for part in first["loc"] if not isinstance(part, int)]
-    path = ".".join(parts)
-    flag = next((f"--{flag.name}" for flag in FLAGS if path.startswith(flag.path)), None)
-    name = flag or next((_LEAVES[part] for part in reversed(parts) if part in _LEAVES), path)
+    kind = parts.pop(2) if parts[:2] == ["scenario", "workload"] and len(parts) > 2 else ""
+    name = _name(parts, options)
+    if kind and first["type"] == "missing":
+        return f"{name} is missing: a workload of the type {kind} needs it"
+    if kind and first["type"] == "extra_forbidden":
+        return f"{name}: a workload of the type {kind} has no {parts[-1]}; --dataset-name says which type is meant"
     message = first["msg"].removeprefix("Value error, ")
     value = first.get("input")
     shown = f" (got {value!r})" if isinstance(value, int | float) else ""  # a text may hold a password
     return f"{name}: {message[0].lower()}{message[1:]}{shown}"
+
+
+def _name(parts: list[str], options: dict[str, Any]) -> str:
+    """The flag that was given for a field; else those that stand for it, or could be given; else its path."""
+    path = ".".join(parts)
+    flags = [flag for flag in FLAGS if path == flag.path or path.startswith(f"{flag.path}.")]
+    given = next((f"--{flag.name}" for flag in flags if flag.dest in options), None)
+    leaf = next((_LEAVES[part] for part in reversed(parts) if part in _LEAVES), None)
+    return given or leaf or next((f"--{flag.name}" for flag in flags), path)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from inferometer.config.frozen import Frozen
+from inferometer.config.pauses import Pause
 
 Arrivals = Literal["constant", "poisson", "gamma", "vllm", "inference-perf-constant", "inference-perf-poisson"]
 
@@ -108,6 +109,24 @@ class ClosedLoop(Frozen):
     concurrency: int = Field(ge=1, description="requests in flight")
 
 
+class Users(Frozen):
+    """A closed loop of users as in Locust: they arrive at ``spawn_rate``, and each asks, waits, thinks and asks again.
+
+    With conversations a user leads one after the other, and thinks between them as between messages.
+    """
+
+    type: Literal["users"] = "users"
+    users: int = Field(ge=1, description="users in the end")
+    spawn_rate: float = Field(math.inf, gt=0, description="users that arrive per second; inf: all at once")
+    think: Pause = Field(Pause(mean_s=0.0), description="pause between an answer and the next request of a user")
+
+    @property
+    def text(self) -> str:
+        """In a few words."""
+        spawned = "" if math.isinf(self.spawn_rate) else f", {self.spawn_rate:g}/s arriving"
+        return f"{self.users} users{spawned}" + (f", thinking {self.think.text}" if self.think.expected_s else "")
+
+
 class OpenLoop(Frozen):
     """Requests start when the schedule says so, whether or not others have ended.
 
@@ -154,7 +173,7 @@ class TraceLoop(Frozen):
 
     type: Literal["trace"] = "trace"
     times_s: tuple[Annotated[float, Field(allow_inf_nan=False)], ...] = Field(
-        min_length=1, description="recorded times in seconds, in any order; the trace begins at the earliest"
+        (), description="recorded times in seconds, in any order, from the earliest on; those of the workload if none"
     )
     speed: float = Field(1.0, gt=0, allow_inf_nan=False, description="how many times as fast as recorded")
     start_s: float = Field(
@@ -182,18 +201,20 @@ class TraceLoop(Frozen):
 
     @property
     def num_requests(self) -> int:
-        """How many times lie in the window."""
+        """How many of ``times_s`` lie in the window."""
         first_s, start_ns = min(self.times_s), round(self.start_s * 1e9)
         end_ns = math.inf if self.end_s is None else round(self.end_s * 1e9)
         return sum(start_ns <= round((time_s - first_s) * 1e9) < end_ns for time_s in self.times_s)
 
     @model_validator(mode="after")
     def _has_times(self) -> TraceLoop:
-        if not self.num_requests:
+        if self.times_s and not self.num_requests:
             raise ValueError("no time of the trace is between start_s and end_s: give a wider window")
         return self
 
 
 #: Loads whose schedule does not wait for answers.
 Open = OpenLoop | TraceLoop
-Load = Annotated[ClosedLoop | OpenLoop | TraceLoop, Field(discriminator="type")]
+#: Loads that wait for answers before they send more.
+Closed = ClosedLoop | Users
+Load = Annotated[ClosedLoop | Users | OpenLoop | TraceLoop, Field(discriminator="type")]

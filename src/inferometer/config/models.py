@@ -9,27 +9,60 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from inferometer.config.frozen import Frozen
 from inferometer.config.lengths import Grid, Lengths, RequestClass, in_cells
-from inferometer.config.loads import ClosedLoop, Load, Open, OpenLoop, Ramp, Sine, Step, Steps, TraceLoop
+from inferometer.config.loads import Closed, ClosedLoop, Load, Open, OpenLoop, Ramp, Sine, Step, Steps, TraceLoop, Users
+from inferometer.config.pauses import Pause
+from inferometer.config.telemetry import Telemetry, Url
+from inferometer.config.workloads import (
+    Asking,
+    ConversationWorkload,
+    DatasetWorkload,
+    Images,
+    RandomWorkload,
+    SharedPrefixWorkload,
+    TraceWorkload,
+    Workload,
+)
 
 #: Parts of a plan that have a file of their own; the others are here.
 __all__ = [
+    "Asking",
+    "Closed",
     "ClosedLoop",
+    "ConversationWorkload",
+    "DatasetWorkload",
     "Frozen",
     "Grid",
+    "Images",
     "Lengths",
     "Load",
     "Open",
     "OpenLoop",
+    "Pause",
     "Ramp",
+    "RandomWorkload",
     "RequestClass",
+    "SharedPrefixWorkload",
     "Sine",
     "Step",
     "Steps",
+    "Telemetry",
     "TraceLoop",
+    "TraceWorkload",
+    "Users",
+    "Workload",
 ]
 
 
@@ -87,19 +120,46 @@ class Retries(Frozen):
     retry_after: bool = Field(True, description="wait as long as the server's Retry-After header says, if longer")
 
 
+class ModelShare(Frozen):
+    """One of several models, or adapters of one, and how often it is asked. A name alone has a share of 1."""
+
+    name: str = Field(min_length=1, description="name of the model")
+    share: float = Field(1.0, gt=0, allow_inf_nan=False, description="its share, in proportion to those of the others")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_serializer(mode="wrap")
+    def _shortest(self, serialise: SerializerFunctionWrapHandler) -> Any:
+        return self.name if self.share == 1 else serialise(self)
+
+
 class Target(Frozen):
     """The server to measure, and how to speak to it."""
 
     name: str = Field("target", description="name of the target in reports and folder names")
     base_url: str = Field("", description="http(s)://HOST:PORT of the server")
-    api: Literal["openai-chat", "openai-completions"] = Field(
-        "openai-chat", description="how to ask and how to read the answer"
-    )
+    api: Literal[
+        "openai-chat",
+        "openai-completions",
+        "openai-responses",
+        "openai-embeddings",
+        "anthropic",
+        "tgi",
+        "ollama-chat",
+        "ollama-generate",
+        "vllm-generate",
+    ] = Field("openai-chat", description="how to ask and how to read the answer")
     endpoint: str | None = Field(None, description="path of the API, if not the usual one")
     model: str | None = Field(None, description="model name; the first of /v1/models if not given")
-    models: tuple[str, ...] = Field(
-        (), description="several models behind one address, asked in turn; each gets its own numbers"
+    models: tuple[ModelShare, ...] = Field(
+        (),
+        description="several models, or adapters of one, behind one address, each with its own numbers: NAME or "
+        "NAME=SHARE",
     )
+    all_models: bool = Field(False, description="ask all models that the server lists, in turn")
     check_model: bool = Field(False, description="an answer of another model than the one asked for is a failure")
     api_key_env: str = Field("OPENAI_API_KEY", description="environment variable that holds the key")
     api_key_file: str | None = Field(None, description="file that holds the key; wins over the environment")
@@ -115,8 +175,18 @@ class Target(Frozen):
     tokenizer: str | None = Field(
         None, description="tokenizer.json, a folder with one, or a hub name; none: ids or calibrated text"
     )
+    replica_header: str | None = Field(
+        None, description="response header that names the replica which answered, such as x-pod-name"
+    )
     vocab_size: int | None = Field(
         None, ge=16, description="vocabulary size for prompts of token ids, if the server does not tell it"
+    )
+    metrics_urls: tuple[Url, ...] = Field(
+        (), description="pages of metrics of all replicas and GPU exporters; /metrics of the base URL if none is given"
+    )
+    telemetry: Telemetry = Telemetry()
+    facts: dict[str, str] = Field(
+        default_factory=dict, description="what should be known of the server and nobody can ask it, NAME=VALUE"
     )
 
     @field_validator("headers")
@@ -142,27 +212,6 @@ def is_secret(header: str) -> bool:
     return any(word in name for word in ("auth", "cookie", "key", "token", "secret", "password"))
 
 
-class RandomWorkload(Frozen):
-    """Random prompts of exact length, all different, from a seed."""
-
-    type: Literal["random"] = "random"
-    input_tokens: Lengths = Field(Lengths(mean=256), description="prompt tokens per request")
-    output_tokens: Lengths = Field(Lengths(mean=128), description="output tokens asked for per request")
-    mix: tuple[RequestClass, ...] = Field((), description="classes of requests, by share, with lengths of their own")
-    ignore_eos: bool = Field(False, description="ask the server to go on to the full output length")
-    require_length: bool = Field(False, description="an answer with fewer tokens than asked for is a failure")
-    extra_body: dict[str, Any] = Field(default_factory=dict, description="JSON object merged into every request body")
-
-    @field_validator("mix")
-    @classmethod
-    def _classes_differ(cls, mix: tuple[RequestClass, ...]) -> tuple[RequestClass, ...]:
-        if mix and not any(one.share for one in mix):
-            raise ValueError("every class has a share of 0: give one of them more")
-        if len({one.name for one in mix}) < len(mix):
-            raise ValueError("two classes have the same name")
-        return mix
-
-
 class Stage(Frozen):
     """One load, until ``num_requests`` were sent or ``duration_s`` is over, whichever is first.
 
@@ -177,6 +226,10 @@ class Stage(Frozen):
         None, gt=0, validate_default=True, description="seconds of arrivals, or during which requests start"
     )
     warmup_requests: int = Field(0, ge=0, description="requests sent first, recorded as warm-up and never counted")
+    warmup_s: float = Field(0.0, ge=0, description="seconds at the beginning of the load whose requests do not count")
+    cooldown_s: float = Field(0.0, ge=0, description="seconds at the end of the load whose requests do not count")
+    pause_s: float = Field(0.0, ge=0, description="seconds of rest before the stage begins")
+    same_prompts: bool = Field(False, description="ask what the stage before asked, instead of something new")
     input_tokens: Lengths | None = Field(None, description="prompt tokens per request, if not those of the workload")
     output_tokens: Lengths | None = Field(None, description="output tokens per request, if not those of the workload")
 
@@ -184,7 +237,8 @@ class Stage(Frozen):
     @classmethod
     def _all_of_a_trace(cls, num_requests: int | None, info: ValidationInfo) -> int | None:
         load = info.data.get("load")
-        return load.num_requests if num_requests is None and isinstance(load, TraceLoop) else num_requests
+        timed = isinstance(load, TraceLoop) and load.times_s
+        return load.num_requests if num_requests is None and timed and load is not None else num_requests
 
     @field_validator("duration_s")
     @classmethod
@@ -195,7 +249,8 @@ class Stage(Frozen):
 
     @model_validator(mode="after")
     def _ends(self) -> Stage:
-        if self.num_requests is None and self.duration_s is None:
+        of_the_workload = isinstance(self.load, TraceLoop) and not self.load.times_s
+        if self.num_requests is None and self.duration_s is None and not of_the_workload:
             raise ValueError("a stage needs num_requests, duration_s or both: it would never end")
         if self.num_requests is not None or not isinstance(self.load, OpenLoop):
             return self
@@ -231,7 +286,7 @@ class Scenario(Frozen):
     """What is sent, and under which loads, one after the other."""
 
     name: str = Field("sweep", description="name of the scenario in reports and folder names")
-    workload: RandomWorkload = RandomWorkload()
+    workload: Workload = RandomWorkload()
     stages: tuple[Stage, ...] = Field(min_length=1)
     grid: Grid | None = Field(
         None, exclude=True, description="lengths for each of which all stages are played; resolved into stages"
@@ -252,8 +307,18 @@ class Scenario(Frozen):
         return document | {"grid": None, "stages": in_cells(planned, cells)}
 
     @model_validator(mode="after")
+    def _times_come_from_a_trace(self) -> Scenario:
+        untimed = (isinstance(stage.load, TraceLoop) and not stage.load.times_s for stage in self.stages)
+        if any(untimed) and not isinstance(self.workload, TraceWorkload):
+            raise ValueError("a load of the type trace needs times_s, or a workload of the type trace that has them")
+        return self
+
+    @model_validator(mode="after")
     def _one_source_of_lengths(self) -> Scenario:
-        if self.workload.mix and any(stage.input_tokens or stage.output_tokens for stage in self.stages):
+        own = any(stage.input_tokens or stage.output_tokens for stage in self.stages)
+        if isinstance(self.workload, DatasetWorkload | TraceWorkload) and own:
+            raise ValueError("the file says how long prompts are: stages and a grid cannot say it too")
+        if getattr(self.workload, "mix", ()) and own:
             raise ValueError("a mix gives each class its lengths: stages and a grid cannot have their own beside it")
         return self
 

@@ -23,23 +23,64 @@ DEFAULT_OPEN_S = 30.0
 DEFAULT_BURST = 100
 
 SIDES = ("input_tokens", "output_tokens")
+#: Flags of a load that replays a trace, and its fields.
+_REPLAY = {"trace_speed": "speed", "trace_start": "start_s", "trace_end": "end_s"}
+#: Flags of what is around the load of a stage.
+_EDGES = {
+    "num_warmups": "warmup_requests",
+    "warmup_duration": "warmup_s",
+    "cooldown_duration": "cooldown_s",
+    "stage_pause": "pause_s",
+}
 _RAMP = ("ramp_up_strategy", "ramp_up_start_rps", "ramp_up_end_rps")
 #: A rate as a number, or a ramp as plain data.
 Rate = float | dict[str, Any]
 
 
-def stages(planned: list[dict[str, Any]] | None, options: dict[str, Any]) -> list[dict[str, Any]]:
-    """A concurrency or a rate makes new stages; the other flags of the load change those that there are."""
+def stages(
+    planned: list[dict[str, Any]] | None, options: dict[str, Any], *, recorded: bool = False
+) -> list[dict[str, Any]]:
+    """A concurrency, a rate or a way to replay makes new stages; the other flags change those that there are.
+
+    ``recorded``: the workload is a trace, which is replayed at its own times if nothing else is said.
+    """
     rates = _rates(options)
+    replay = any(name in options for name in _REPLAY)
+    if replay and not recorded:
+        raise UserError("--trace-speed, --trace-start and --trace-end need a trace: --dataset-name trace")
+    if replay and rates:
+        raise UserError("--trace-speed, --trace-start and --trace-end keep recorded times: leave the rate out")
     if ("arrivals" in options or "burstiness" in options) and not any(rate != math.inf for rate in rates):
         raise UserError("--arrivals and --burstiness shape the gaps of an open loop: give a --request-rate too")
+    if "users" in options:
+        return _populated(options, rates)
+    if "spawn_rate" in options or "user_think_time" in options:
+        raise UserError("--spawn-rate and --user-think-time are about users: give --users too")
+    if recorded and (replay or (planned is None and not rates and "max_concurrency" not in options)):
+        return _replayed(options)
     if planned is None or rates or "max_concurrency" in options:
         return _new(rates, options)
     ends = {"num_requests": options.get("num_prompts"), "duration_s": options.get("duration")}
     changes = ends if any(end is not None for end in ends.values()) else {}
-    if "num_warmups" in options:
-        changes = changes | {"warmup_requests": options["num_warmups"]}
-    return [stage | changes for stage in planned]
+    return [stage | changes | _edges(options) for stage in planned]
+
+
+def _edges(options: dict[str, Any]) -> dict[str, Any]:
+    """What is sent or waited for around a stage, as far as flags say it."""
+    return {field: options[name] for name, field in _EDGES.items() if name in options}
+
+
+def _populated(options: dict[str, Any], rates: list[Rate]) -> list[dict[str, Any]]:
+    """One stage for each number of users."""
+    if rates or "max_concurrency" in options:
+        raise UserError("--users is a load of its own: leave --request-rate and --max-concurrency out")
+    load = {"type": "users"}
+    load |= {"spawn_rate": options["spawn_rate"]} if "spawn_rate" in options else {}
+    load |= {"think": options["user_think_time"]} if "user_think_time" in options else {}
+    ends = {"num_requests": options.get("num_prompts"), "duration_s": options.get("duration")}
+    if not any(ends.values()):
+        ends["duration_s"] = DEFAULT_OPEN_S
+    return [{"load": load | {"users": users}} | ends | _edges(options) for users in options["users"]]
 
 
 def _rates(options: dict[str, Any]) -> list[Rate]:
@@ -61,11 +102,31 @@ def _new(rates: list[Rate], options: dict[str, Any]) -> list[dict[str, Any]]:
     caps: list[int | None] = options.get("max_concurrency") or [None]
     if not rates and caps == [None] and "num_prompts" not in options:
         caps = list(DEFAULT_LADDER)
-    if len(rates) > 1 and len(caps) > 1:
-        raise UserError(
-            "give several values of --request-rate or of --max-concurrency, not of both: one sweep at a time"
-        )
+    _one_sweep("--request-rate", rates, caps)
     return [_stage(rate, cap, options) for rate in rates or [math.inf] for cap in caps]
+
+
+def _replayed(options: dict[str, Any]) -> list[dict[str, Any]]:
+    """One stage for each speed, else for each cap on the requests in flight."""
+    window = {field: options[name] for name, field in _REPLAY.items() if name in options and field != "speed"}
+    speeds: list[float] = options.get("trace_speed") or [1.0]
+    caps: list[int | None] = options.get("max_concurrency") or [None]
+    _one_sweep("--trace-speed", speeds, caps)
+    rest = {
+        "num_requests": options.get("num_prompts"),
+        "duration_s": options.get("duration"),
+        **_edges(options),
+    }
+    return [
+        {"load": {"type": "trace", "speed": speed, "max_in_flight": cap} | window} | rest
+        for speed in speeds
+        for cap in caps
+    ]
+
+
+def _one_sweep(flag: str, values: list[Any], caps: list[Any]) -> None:
+    if len(values) > 1 and len(caps) > 1:
+        raise UserError(f"give several values of {flag} or of --max-concurrency, not of both: one sweep at a time")
 
 
 def _stage(rate: Rate, cap: int | None, options: dict[str, Any]) -> dict[str, Any]:
@@ -79,8 +140,7 @@ def _stage(rate: Rate, cap: int | None, options: dict[str, Any]) -> dict[str, An
             stage["num_requests"] = DEFAULT_BURST
         else:
             stage["duration_s"] = DEFAULT_OPEN_S
-    stage["warmup_requests"] = options.get("num_warmups", 0)
-    return stage
+    return stage | _edges(options)
 
 
 def _open(rate: Rate, cap: int | None, options: dict[str, Any]) -> dict[str, Any]:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import resource
-import select
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -25,6 +22,7 @@ from inferometer.analysis.window import steady_window, throughput
 from inferometer.client.connection import KERNEL_STAMPS
 from inferometer.config import models
 from inferometer.config.models import ClosedLoop, Lengths, OpenLoop, Plan, Stage
+from inferometer.engine.launch import serving
 from inferometer.errors import UserError
 from inferometer.records import store
 from inferometer.runner.conduct import conduct
@@ -45,8 +43,6 @@ STAMPS_RATE_PER_S = 400
 FIRST_LOAD: dict[What, int] = {"tokens": 128, "requests": 1000}
 #: No request of a step that is far too much is waited for longer.
 TOTAL_TIMEOUT_S = 4.0
-READY_TIMEOUT_S = 30.0
-STOP_TIMEOUT_S = 5.0
 
 Say = Callable[[str], object]
 
@@ -272,34 +268,7 @@ def _served(log: Path) -> dict[str, Served]:
 @contextlib.contextmanager
 def simulating(folder: Path) -> Iterator[Bench]:
     """An exact simulator in a process of its own, until the block ends. Raises ``UserError`` if it does not start."""
-    log, errors = folder / "served.jsonl", folder / "simulator.log"
-    timeline = ["--exact", "--ttft-ms", f"{TTFT_MS:g}", "--itl-ms", f"{GAP_MS:g}"]
-    # -P keeps files of the working folder from being taken for modules, as for the installed command.
-    command = [sys.executable, "-P", "-m", "inferometer.simulator", *timeline, "--log-served", str(log), "--port", "0"]
-    if sys.platform.startswith("linux"):
-        command.append("--die-with-parent")
-    with errors.open("wb") as sink, _started(command, sink) as sim:
-        try:
-            yield Bench(_address(sim, errors), sim.pid, log, folder)
-        finally:
-            sim.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                sim.wait(STOP_TIMEOUT_S)
-            sim.kill()  # nothing happens to a process that has ended
-
-
-def _started(command: list[str], sink: IO[bytes]) -> subprocess.Popen[bytes]:
-    """In a process group of its own, so that Ctrl-C reaches the client alone."""
-    return subprocess.Popen(  # noqa: S603 (no shell; our own module and flags)
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=sink, process_group=0
-    )
-
-
-def _address(sim: subprocess.Popen[bytes], errors: Path) -> str:
-    assert sim.stdout is not None  # noqa: S101
-    ready, _, _ = select.select([sim.stdout], [], [], READY_TIMEOUT_S)
-    words = sim.stdout.readline().split() if ready else []
-    if words[:2] != [b"listening", b"on"]:
-        said = errors.read_text(errors="replace").strip().splitlines()
-        raise UserError(f"the simulator was not ready; its last line: {said[-1] if said else 'none'}")
-    return words[-1].decode()
+    log = folder / "served.jsonl"
+    timeline = ["--exact", "--ttft-ms", f"{TTFT_MS:g}", "--itl-ms", f"{GAP_MS:g}", "--log-served", str(log)]
+    with serving("inferometer.simulator", timeline, folder / "simulator.log") as child:
+        yield Bench(child.base_url, child.pid, log, folder)

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from inferometer.config import files
 from inferometer.config.models import Plan
 from inferometer.errors import UserError
-from inferometer.records import store
+from inferometer.records import store, telemetry
 from inferometer.runner.local import Crew, Outcome, Task, Watch
+from inferometer.runner.materials import clear_away
 from inferometer.runner.preparation import Prepared, prepare
 from inferometer.runner.sessions import Book, Earlier, joined, new_session
+from inferometer.telemetry.context import context as run_context
+from inferometer.telemetry.sampling import Sources, open_sources, sampling
 
 Say = Callable[[str], None]
 
@@ -33,24 +38,39 @@ def conduct(plan: Plan, directory: Path, watch: Watch, note: Say, earlier: Earli
         UserError: the server cannot be measured, every worker died, or the disk is full.
     """
     with Crew(plan.workers) as crew:
-        prepared = prepare(plan)
+        prepared = prepare(plan, directory)
         for remark in prepared.notes:
             note(f"note: {remark}")
-        plan, prompts = prepared.plan, earlier.prompts if earlier else prepared.prompts
-        note(f"prompts: {prompts.note}")
+        plan, materials = prepared.plan, prepared.materials
+        if earlier is not None:
+            materials = msgspec.structs.replace(materials, prompts=earlier.prompts)
+        note(f"prompts: {materials.prompts.note}")
         if earlier is None:
             _write_plan(plan, directory / store.PLAN)
         else:
             _go_on(plan, directory, earlier, prepared, note)
-        session = new_session(directory, prompts, earlier)
+        sources = open_sources(plan.target, plan.target.metrics_urls, plan.target.telemetry)
+        for remark in sources.notes:
+            note(f"note: {remark}")
+        known = None if earlier else _known(plan, sources, directory)
+        session = new_session(directory, materials.prompts, earlier, known)
         book = Book(directory, session, earlier)
-        with book.open():
-            task = Task(plan, prompts, directory, session.epoch_ns)
-            outcome = crew.run(task, watch, book.write, skip=earlier.finished if earlier else ())
+        with book.open(), sampling(sources, directory, session.epoch_ns, note) as edge:
+            task = Task(plan, materials, directory, session.epoch_ns)
+            outcome = crew.run(task, watch, book.write, skip=earlier.finished if earlier else (), edge=edge)
     with book.open():
         store.finish(directory)
+        telemetry.finish(directory)
+    clear_away(directory)
     book.write(outcome, "interrupted" if outcome.interrupted else "complete", _why(outcome))
     return joined(earlier, outcome)
+
+
+def _known(plan: Plan, sources: Sources, directory: Path) -> dict[str, dict[str, str]]:
+    """The context of the run, and where each field of it is from."""
+    digest = store.plan_digest(directory)
+    found = run_context(plan, plan.target.facts, sources.first, plan_sha256=digest, folder=Path.cwd())
+    return {"run_context": found.values, "run_context_sources": found.sources}
 
 
 def _write_plan(plan: Plan, path: Path) -> None:
@@ -63,6 +83,7 @@ def _write_plan(plan: Plan, path: Path) -> None:
 def conclude(directory: Path, earlier: Earlier) -> None:
     """Do what a run with nothing left to play may not have come to: merge its rows, and say that it is complete."""
     store.finish(directory)
+    telemetry.finish(directory)
     if earlier.context.get("state") != "complete":
         store.write_json(directory / store.CONTEXT, earlier.context | {"state": "complete"})
 
@@ -77,8 +98,8 @@ def _go_on(plan: Plan, directory: Path, earlier: Earlier, prepared: Prepared, no
         note(f"{dropped} rows of a stage that was cut are dropped: the stage is played again from its beginning")
     if dropped and plan.engine is None:
         note("note: its prompts are sent again, and may be in the server's prefix cache if it was not restarted")
-    if prepared.prompts != earlier.prompts:
-        now = prepared.prompts.note
+    if (prompts := prepared.materials.prompts) != earlier.prompts:
+        now = prompts.note
         note(f"note: the server counts prompts in another way than at first (now: {now}); they stay as they were")
 
 

@@ -25,7 +25,7 @@ from inferometer.errors import UserError
 from inferometer.records.record import WorkerStage
 from inferometer.runner import rules
 from inferometer.runner.messages import Broken, Done, Order, Prepare, Ready, Reply, Setup, Start, decode_reply, encode
-from inferometer.workload.tokens import PromptSpec
+from inferometer.workload.asks import Materials
 
 #: Between the order to start and the start: enough for every worker to have read the order.
 LEAD_NS = 30_000_000
@@ -44,6 +44,7 @@ class Progress(NamedTuple):
     elapsed_s: float
     totals: Totals
     over: bool
+    conversations: bool = False
 
 
 Watch = Callable[[Progress], None]
@@ -53,7 +54,7 @@ class Task(NamedTuple):
     """A run that is ready to be played. ``epoch_ns`` is the zero of all its times."""
 
     plan: Plan
-    prompts: PromptSpec
+    materials: Materials
     directory: Path
     epoch_ns: int
 
@@ -144,6 +145,7 @@ class Crew:
         self._interrupts = 0
         self._drain_until_ns = math.inf
         self._stopped: str | None = None
+        self._edge: Callable[[], None] = lambda: None
         self.problems: list[str] = []
 
     def __enter__(self) -> Self:
@@ -153,9 +155,19 @@ class Crew:
         for worker in self._workers:
             worker.end()
 
-    def run(self, task: Task, watch: Watch, after: Callable[[Outcome], None], skip: Container[int] = ()) -> Outcome:
-        """Play the stages of the task, except those to ``skip``. ``after`` gets the outcome so far after each."""
-        plan = task.plan
+    def run(
+        self,
+        task: Task,
+        watch: Watch,
+        after: Callable[[Outcome], None],
+        skip: Container[int] = (),
+        edge: Callable[[], None] = lambda: None,
+    ) -> Outcome:
+        """Play the stages of the task, except those to ``skip``. ``after`` gets the outcome so far after each.
+
+        ``edge`` is called right before and right after every load, warm-ups included.
+        """
+        plan, self._edge = task.plan, edge
         board_file = task.directory / ".counters"
         self._board = Board(board_file, len(self._workers), create=True)
         document = plan.model_dump_json()
@@ -163,7 +175,7 @@ class Crew:
             worker.say(
                 Setup(
                     plan=document,
-                    prompts=task.prompts,
+                    materials=task.materials,
                     worker=worker.number,
                     workers=len(self._workers),
                     directory=str(task.directory),
@@ -179,6 +191,8 @@ class Crew:
                     continue
                 if self._interrupts or self._stopped:
                     break
+                if phase is Phase.WARMUP or not stage.warmup_requests:
+                    self._rest(stage.pause_s)
                 done = self._part(plan, number, stage, phase, watch)
                 if phase is Phase.MEASURED:
                     reports += done
@@ -199,18 +213,27 @@ class Crew:
         for reply in self._replies(lambda: None):
             if isinstance(reply, Ready) and reply.problem:
                 self._note(f"no connection to {plan.target.base_url} before the clock: {reply.problem}")
+        self._edge()
         start_ns = now_ns() + LEAD_NS
         self._order(Start(start_ns))
 
         def look(*, over: bool = False) -> None:
             assert self._board is not None  # noqa: S101
             elapsed_s, totals = (now_ns() - start_ns) / 1e9, self._board.totals()
-            watch(Progress(number + 1, len(plan.scenario.stages), stage, phase, elapsed_s, totals, over))
+            stages, talks = len(plan.scenario.stages), plan.scenario.workload.talks
+            watch(Progress(number + 1, stages, stage, phase, elapsed_s, totals, over, talks))
             self._bound(plan, number, phase, totals)
 
         done = [reply.report for reply in self._replies(look) if isinstance(reply, Done)]
+        self._edge()
         look(over=True)
         return done
+
+    def _rest(self, pause_s: float) -> None:
+        """The pause before a stage; an interrupt ends it."""
+        until = time.monotonic() + pause_s
+        while not self._interrupts and (left_s := until - time.monotonic()) > 0:
+            time.sleep(min(LOOK_S, left_s))
 
     def _bound(self, plan: Plan, number: int, phase: Phase, totals: Totals) -> None:
         """End a stage that breaks a rule, and what runs for too long after an interrupt or such an end."""

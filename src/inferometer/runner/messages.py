@@ -6,14 +6,14 @@ import msgspec
 
 from inferometer.config.models import Phase
 from inferometer.records.record import WorkerStage
-from inferometer.workload.tokens import PromptSpec
+from inferometer.workload.asks import Materials
 
 
 class Setup(msgspec.Struct, frozen=True, tag="setup", kw_only=True):
     """Everything that a worker needs to know about the run. ``plan`` is its JSON."""
 
     plan: str
-    prompts: PromptSpec
+    materials: Materials
     worker: int
     workers: int
     directory: str

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from inferometer.client.apis import APIS
-from inferometer.config.models import Plan, Target
+from inferometer.client.fit import check_fit
+from inferometer.config.models import ConversationWorkload, ModelShare, Plan, Target
 from inferometer.errors import UserError
+from inferometer.runner.materials import lay_ready
 from inferometer.telemetry import probe
 from inferometer.telemetry.ask import RefusedError
+from inferometer.workload.asks import Materials
 from inferometer.workload.lengths import expected_tokens, prompt_lengths
 from inferometer.workload.tokens import DEFAULT_VOCABULARY, FIRST_ID, PromptSpec, composer, load_tokenizer, text_tokens
 
@@ -25,29 +29,46 @@ LEAST_PER_WORD = 0.25
 BUSY_PAUSES_S = (0.1, 0.1, 0.2, 0.2, 0.5, 0.5, 1.0, 1.0)
 LOST_PAUSES_S = (0.05,) * 8
 
+#: Prompts of files are of any length; words are weighed at this one.
+FILE_TOKENS = 1024
+
 T = TypeVar("T")
 
 
 class Prepared(NamedTuple):
-    """The resolved plan, how its prompts are made, and remarks for the user."""
+    """The resolved plan, what its requests are made of, and remarks for the user."""
 
     plan: Plan
-    prompts: PromptSpec
+    materials: Materials
     notes: list[str]
 
 
-def prepare(plan: Plan) -> Prepared:
-    """Resolve the model, try one stream, and measure what the server makes of our prompts. Raises ``UserError``."""
-    notes: list[str] = []
-    models = plan.target.models or (plan.target.model,)
+def prepare(plan: Plan, directory: Path) -> Prepared:
+    """Resolve the models, try one stream of each, measure what the server makes of our prompts, lay files ready.
+
+    What is made of files goes into the run ``directory``. Raises ``UserError``.
+    """
+    notes = check_fit(plan)
+    plan = plan.model_copy(update={"target": _with_all_models(plan.target)})
+    models: list[str | None] = [*(one.name for one in plan.target.models)] or [plan.target.model]
     infos = [_patiently(_model, plan.target.model_copy(update={"model": model}), notes) for model in models]
     info = infos[0]
     for known in infos:
         target = plan.target.model_copy(update={"model": known.id})
         _patiently(_try_stream, target)
     target = plan.target.model_copy(update={"model": info.id})
-    prompts = _prompts(plan, target, info)
-    return Prepared(plan.model_copy(update={"target": target}), prompts, notes)
+    plan = plan.model_copy(update={"target": target})
+    plan, materials = lay_ready(plan, _prompts(plan, target, info), directory, notes)
+    return Prepared(plan, materials, notes)
+
+
+def _with_all_models(target: Target) -> Target:
+    if not target.all_models or target.models:
+        return target
+    served = _patiently(probe.models, target)
+    if not served:
+        raise UserError(f"{target.base_url} lists no model; name them with --models")
+    return target.model_copy(update={"models": tuple(ModelShare(name=info.id) for info in served)})
 
 
 def _patiently(ask: Callable[..., T], *about: Any) -> T:
@@ -89,10 +110,10 @@ def _try_stream(target: Target) -> None:
 
 def _prompts(plan: Plan, target: Target, info: probe.ModelInfo) -> PromptSpec:
     # the longest of several: what a word costs is told best by many
-    mean = round(max(map(expected_tokens, prompt_lengths(plan.scenario))))
+    mean = round(max(map(expected_tokens, prompt_lengths(plan.scenario)), default=FILE_TOKENS))
     if target.tokenizer is not None:
         return _with_tokenizer(target, mean)
-    if APIS[target.api].takes_ids:
+    if APIS[target.api].takes_ids and not isinstance(plan.scenario.workload, ConversationWorkload):
         return _with_ids(target, info)
     return _calibrated(target, mean)
 

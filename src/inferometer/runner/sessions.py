@@ -13,7 +13,7 @@ import platform
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -87,8 +87,13 @@ def is_complete(plan: Plan, earlier: Earlier) -> bool:
     return earlier.stopped is not None or set(range(len(plan.scenario.stages))) <= set(earlier.finished)
 
 
-def new_session(directory: Path, prompts: PromptSpec, earlier: Earlier | None) -> Session:
-    """The session that begins now, and the document that it writes. The plan has to be in the directory."""
+def new_session(
+    directory: Path, prompts: PromptSpec, earlier: Earlier | None, known: Mapping[str, Any] | None = None
+) -> Session:
+    """The session that begins now, and the document that it writes. The plan has to be in the directory.
+
+    ``known`` is what was captured of the server and this machine; a later session leaves that of the first.
+    """
     monotonic_ns, wall_ns = now_ns(), time.time_ns()
     epoch = epoch_ns(earlier, monotonic_ns, wall_ns)
     started = datetime.now(UTC).isoformat(timespec="seconds")
@@ -112,6 +117,7 @@ def new_session(directory: Path, prompts: PromptSpec, earlier: Earlier | None) -
         "started": started,
         "client": own["client"],
         "plan_sha256": store.plan_digest(directory),
+        **(known or {}),
         "prompts": msgspec.to_builtins(prompts),
         "calibration": msgspec.to_builtins(calibrated.load(calibrated.state_file(), calibrated.this_machine())),
     }

@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -27,18 +27,19 @@ from inferometer.client.clock import RealtimeOffset
 from inferometer.client.connection import KERNEL_STAMPS, Address, resolve
 from inferometer.client.counters import ABORT, Board, Counters
 from inferometer.client.engine import Engine
-from inferometer.client.exchange import Job, Observer
+from inferometer.client.exchange import Observer
+from inferometer.client.jobs import JobWriter, job_writer, request_head
 from inferometer.client.play import Shape, Tally, Wiring
 from inferometer.client.recorder import Desk
-from inferometer.client.supply import Supply, job_writer, request_head
-from inferometer.config.models import OpenLoop, Phase, Plan, Target
+from inferometer.client.supply import Supply
+from inferometer.config.models import OpenLoop, Plan, Target
 from inferometer.errors import UserError
 from inferometer.records.record import Clock, WorkerStage
 from inferometer.records.store import Writer
 from inferometer.runner.messages import Broken, Done, Prepare, Ready, Reply, Setup, decode_order, encode
-from inferometer.runner.share import Share, share, stage_seed
+from inferometer.runner.share import Share, Whole, share, stage_seed
 from inferometer.telemetry import ask, machine
-from inferometer.workload.tokens import composer
+from inferometer.workload.sources import asks_of, recorded_ns
 
 #: Connections opened before the clock of a load that has no cap.
 OPEN_LOOP_CONNECTIONS = 64
@@ -54,7 +55,8 @@ class Post(NamedTuple):
     board: Board
     loop: asyncio.AbstractEventLoop
     engine: Engine
-    write: Callable[[int, Phase, int], Job]
+    jobs: JobWriter
+    recorded_ns: Sequence[int] | None
 
 
 class Prepared(NamedTuple):
@@ -100,7 +102,8 @@ def _obey(setup: Setup) -> None:
     url = urlsplit(ask.url(plan.target, plan.target.endpoint or APIS[plan.target.api].path))
     path = f"{url.path}?{url.query}" if url.query else url.path
     head = request_head(path, url.netloc.rpartition("@")[2], ask.headers(plan.target))
-    post = Post(setup, plan, board, loop, engine, job_writer(plan, composer(setup.prompts), head))
+    jobs = job_writer(plan, asks_of(plan, setup.materials), head)
+    post = Post(setup, plan, board, loop, engine, jobs, recorded_ns(setup.materials))
     prepared: Prepared | None = None
     for line in sys.stdin.buffer:
         order = decode_order(line)
@@ -125,9 +128,10 @@ def _own_fault(engine: Engine, context: dict[str, Any]) -> None:
 def _prepare(post: Post, order: Prepare) -> tuple[Prepared, str | None]:
     stage = post.plan.scenario.stages[order.stage]
     seed = stage_seed(post.plan.seed, order.stage)
-    part = share(stage, order.phase, seed, post.setup.worker, post.setup.workers)
+    whole = Whole(stage, order.phase, seed, post.recorded_ns)
+    part = share(whole, post.setup.worker, post.setup.workers)
     numbers = (number for number, _ in part.schedule())
-    supply = Supply(lambda number: post.write(order.stage, order.phase, number), numbers, endless=part.endless)
+    supply = Supply(lambda number: post.jobs.first(order.stage, order.phase, number), numbers, endless=part.endless)
     at_once = isinstance(stage.load, OpenLoop) and stage.load.at_once
     limit = OPEN_LOOP_CONNECTIONS if math.isinf(part.slots) and not at_once else MOST_CONNECTIONS
     wanted = min(part.slots, len(supply), limit)
@@ -138,7 +142,17 @@ def _prepare(post: Post, order: Prepare) -> tuple[Prepared, str | None]:
 def _play(post: Post, prepared: Prepared, start_ns: int) -> WorkerStage:
     part = prepared.share
     deadline_ns = start_ns + part.duration_s * 1e9
-    shape = Shape(part.schedule(), prepared.supply, part.slots, part.closed, start_ns, deadline_ns)
+    shape = Shape(
+        schedule=part.schedule(),
+        supply=prepared.supply,
+        slots=part.slots,
+        opens_ns=[start_ns + opens_ns for opens_ns in part.opens_ns],
+        rest_s=part.rest_s,
+        next_turn=post.jobs.next,
+        closed=part.closed,
+        start_ns=start_ns,
+        deadline_ns=deadline_ns,
+    )
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -202,6 +216,7 @@ def _wiring(setup: Setup, plan: Plan, board: Board, writer: Writer) -> Wiring:
         clock=Clock.KERNEL if kernel else Clock.USERLAND,
         stamps_ns=clock.to_monotonic if clock else lambda stamps: np.array(stamps, np.int64),
         secrets=ask.secrets(plan.target),
+        replica_header=(plan.target.replica_header or "").lower().encode() or None,
         check_model=plan.target.check_model,
         require_length=plan.scenario.workload.require_length,
     )

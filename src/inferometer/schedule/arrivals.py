@@ -53,18 +53,19 @@ ARRIVALS: dict[str, Callable[[OpenLoop, np.random.Generator], Iterator[Floats]]]
 }
 
 
-def offsets(stage: Stage, seed: int) -> Iterator[int]:
+def offsets(stage: Stage, seed: int, recorded_ns: Iterable[int] | None = None) -> Iterator[int]:
     """Offsets in ns, not decreasing. Closed loops are due at once: there a free slot decides.
 
     A constant schedule starts at 0; the others after their first gap, as arrivals of a process do, and a trace where
     its window does. Ends after ``num_requests`` offsets, or before ``duration_s``, or where the load has no more; a
-    closed loop with a duration alone does not end here.
+    closed loop with a duration alone does not end here. ``recorded_ns`` are the times, from 0 on, of a trace that has
+    none of its own.
     """
     load = stage.load
     if not isinstance(load, Open) or load.at_once:
         return repeat(0) if stage.num_requests is None else repeat(0, stage.num_requests)
     if isinstance(load, TraceLoop):
-        return _until(_end_ns(stage), _trace(load), stage.num_requests)
+        return _until(_end_ns(stage), _trace(load, recorded_ns), stage.num_requests)
     random = np.random.Generator(np.random.PCG64(seed))
     if load.arrivals in COMPATIBLE:
         # theirs end by number, the last one at the very end; and one of them has no end in time
@@ -99,10 +100,11 @@ def _until(end_ns: float, schedule: Iterator[int], number: int | None) -> Iterat
     return islice(takewhile(lambda offset_ns: offset_ns < end_ns, schedule), number)
 
 
-def _trace(load: TraceLoop) -> Iterator[int]:
-    first_s = min(load.times_s)
+def _trace(load: TraceLoop, recorded_ns: Iterable[int] | None) -> Iterator[int]:
     end_ns = None if load.end_s is None else round(load.end_s * 1e9)
-    recorded_ns = (round((time_s - first_s) * 1e9) for time_s in load.times_s)
+    if load.times_s or recorded_ns is None:
+        first_s = min(load.times_s)
+        recorded_ns = (round((time_s - first_s) * 1e9) for time_s in load.times_s)
     return replay(recorded_ns, round(load.start_s * 1e9), end_ns, load.speed)
 
 

@@ -14,6 +14,7 @@ from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
+from weakref import finalize
 
 import msgspec
 import numpy as np
@@ -222,18 +223,22 @@ def _mix(z: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 
 
 class Items:
-    """Random access to the items of a prepared file. Raises ``UserError`` if the file is no longer what it was."""
+    """Random access to the items of a prepared file, which is closed with the last use of this object.
+
+    Raises ``UserError`` if the file is no longer what it was.
+    """
 
     def __init__(self, dataset: Dataset) -> None:
         path = Path(dataset.path)
         try:
-            self._file = path.open("rb")
+            self._file = os.open(path, os.O_RDONLY)
+            self.close = finalize(self, os.close, self._file)
             self._entries = _read_index(Path(dataset.index))
         except OSError as error:
             raise UserError(f"cannot read {path}: {error}") from None
-        told = os.fstat(self._file.fileno())
+        told = os.fstat(self._file)
         if (told.st_size, told.st_mtime_ns) != (dataset.size_bytes, dataset.modified_ns):
-            self._file.close()
+            self.close()
             raise UserError(f"{path} has changed since this run was prepared; start the run again")
         self._reading = dataset.reading
 
@@ -243,15 +248,11 @@ class Items:
     def item(self, index: int) -> Item:
         """Item ``index``, from 0. Token counts that were found when the file was prepared are filled in."""
         start, size, number, prompt_tokens, output_tokens = self._entries[index].item()
-        item, _ = parse(os.pread(self._file.fileno(), size, start), number, self._reading)
+        item, _ = parse(os.pread(self._file, size, start), number, self._reading)
         return item._replace(
             prompt_tokens=prompt_tokens if prompt_tokens >= 0 else None,
             output_tokens=output_tokens if output_tokens >= 0 else None,
         )
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
 
 
 # --- lengths ---------------------------------------------------------------------------------------------------------
@@ -274,7 +275,7 @@ def sized(
     ``count`` counts the tokens of a text; what a chat template adds is not among them. For use as ``refine``.
     Raises ``DroppedError`` outside of ``limits``.
     """
-    prompt_tokens = item.prompt_tokens if item.prompt_tokens is not None else sum(map(count, _texts(item)))
+    prompt_tokens = item.prompt_tokens if item.prompt_tokens is not None else sum(map(count, texts(item.prompt)))
     own = output_tokens if output_tokens is not None else item.output_tokens
     if own is None and item.answer is not None:
         own = max(1, count(item.answer))
@@ -296,11 +297,12 @@ def _check(limits: TokenLimits, prompt_tokens: int, output_tokens: int | None, *
         raise DroppedError(f"prompt and answer above {limits.max_total} tokens together")
 
 
-def _texts(item: Item) -> Iterator[str]:
-    if isinstance(item.prompt, str):
-        yield item.prompt
+def texts(prompt: Any) -> Iterator[str]:
+    """The text of a prompt, or the texts of its messages."""
+    if isinstance(prompt, str):
+        yield prompt
         return
-    for message in item.prompt:
+    for message in prompt:
         content = message.get("content") if isinstance(message, dict) else None
         parts: list[dict[str, Any]] = content if isinstance(content, list) else [{"text": content}]
         yield from (str(part["text"]) for part in parts if isinstance(part.get("text"), str))

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from inferometer.workload.tally import BadRecordError, DroppedError
+from inferometer.workload.tally import BadRecordError, DroppedError, cut_off
 
 Message = dict[str, Any]
 Row = dict[str, Any]
@@ -71,8 +71,7 @@ def decode_json(raw: bytes, end: bytes) -> Row:
     try:
         row = msgspec.json.decode(raw)
     except _UNREADABLE:
-        cut = "" if raw.endswith(end) else "; the file may have been cut off there"
-        raise BadRecordError(f"{_why_no_json(raw)}{cut}") from None
+        raise BadRecordError(f"{_why_no_json(raw)}{cut_off(raw, end)}") from None
     if not isinstance(row, dict):
         raise BadRecordError(f"not a JSON object but {_named(row)}")
     return row
@@ -99,8 +98,7 @@ def _decode_csv(raw: bytes, reading: Reading) -> Row:
     try:
         cells = next(csv.reader([_utf8(raw)], delimiter=reading.delimiter, strict=True))
     except csv.Error as error:
-        cut = "" if raw.endswith(b"\n") else "; the file may have been cut off there"
-        raise BadRecordError(f"not a row of CSV: {error}{cut}") from None
+        raise BadRecordError(f"not a row of CSV: {error}{cut_off(raw)}") from None
     if len(cells) != len(reading.columns):
         raise BadRecordError(f"{len(cells)} cells where the header has {len(reading.columns)} columns")
     row = dict(zip(reading.columns, cells, strict=True))
@@ -344,7 +342,10 @@ def _overrides(row: Row) -> dict[str, Any]:
         more = row.get(key) or {}
         if not isinstance(more, dict):
             raise BadRecordError(f"{key!r} must be an object, not {_named(more)}")
-        own |= more
+        taken = sorted(_BODY_KEYS & more.keys())
+        if taken:
+            raise BadRecordError(f"{key!r} has {taken[0]!r}, which belongs into the record itself")
+        own |= {name: value for name, value in more.items() if name not in _OURS}
     if own:
         _convert(own, _Typed, "")
     return own

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from inferometer.config.lengths import Distribution
-from inferometer.config.models import Lengths, RequestClass, Scenario
+from inferometer.config.models import Lengths, RandomWorkload, RequestClass, Scenario
+from inferometer.config.workloads import Synthetic
 
 Floats = npt.NDArray[np.float64]
 #: No length is above this, whatever was drawn.
@@ -29,7 +30,9 @@ class Sizes(NamedTuple):
 def sizes(scenario: Scenario, stage: int, random: np.random.Generator) -> Sizes:
     """The lengths of one request of a stage: those of its class, else of the stage, else of the workload."""
     workload = scenario.workload
-    chosen = _class(workload.mix, random) if workload.mix else None
+    assert isinstance(workload, Synthetic)  # noqa: S101
+    mix = workload.mix if isinstance(workload, RandomWorkload) else ()
+    chosen = _class(mix, random) if mix else None
     own = chosen or scenario.stages[stage]
     asked, answered = own.input_tokens or workload.input_tokens, own.output_tokens or workload.output_tokens
     return Sizes(draw(asked, random), draw(answered, random), chosen.name if chosen else None)
@@ -52,9 +55,12 @@ def expected_tokens(lengths: Lengths) -> float:
 
 
 def prompt_lengths(scenario: Scenario) -> list[Lengths]:
-    """Every distribution from which prompts of a scenario can be drawn."""
+    """Every distribution from which prompts of a scenario can be drawn; none if they come from a file."""
     workload = scenario.workload
-    own = [one.input_tokens for one in workload.mix] or [stage.input_tokens for stage in scenario.stages]
+    if not isinstance(workload, Synthetic):
+        return []
+    mix = workload.mix if isinstance(workload, RandomWorkload) else ()
+    own = [one.input_tokens for one in mix] or [stage.input_tokens for stage in scenario.stages]
     return [lengths or workload.input_tokens for lengths in own]
 
 

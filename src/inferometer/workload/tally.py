@@ -17,6 +17,11 @@ class DroppedError(Exception):
     """A record is well formed and of no use. Its text is the reason, the same for all records of its sort."""
 
 
+def cut_off(raw: bytes, end: bytes = b"\n") -> str:
+    """What follows the reason why ``raw`` is bad: a record without its end may be the last of a file that was cut."""
+    return "" if raw.endswith(end) else "; the file may have been cut off there"
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Counts of records. ``read`` is all that were looked at: kept, dropped and bad ones; empty lines are no records.
 

@@ -18,6 +18,8 @@ from inferometer.errors import UserError
 
 #: What a prompt is: text, or token ids.
 Prompt = str | list[int]
+#: A conversation so far, as chat APIs take it: role and content each.
+Messages = list[dict[str, Any]]
 Compose = Callable[[int, np.random.Generator, int], Prompt]
 
 #: Ids below this are often control tokens; ids above the default size do not exist in the smallest common vocabularies.

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
-from inferometer.workload.tally import BadRecordError, DroppedError
+from inferometer.workload.tally import BadRecordError, DroppedError, cut_off
 
 TraceKind = Literal["mooncake", "bailian", "azure", "burstgpt", "inferometer"]
 
@@ -134,8 +134,7 @@ def _decode(decode: Callable[[bytes], Any], raw: bytes) -> Any:
     try:
         return decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        cut = "" if raw.endswith(b"\n") else "; the file may have been cut off there"
-        raise BadRecordError(f"{error}{cut}".replace(" - at `$.", " at `")) from None
+        raise BadRecordError(f"{error}{cut_off(raw)}".replace(" - at `$.", " at `")) from None
 
 
 # --- CSV -------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import msgspec
 
 from inferometer.errors import UserError
 from inferometer.workload.datafile import LONGEST_BYTES, Stream, opened
-from inferometer.workload.tally import BadRecordError
+from inferometer.workload.tally import BadRecordError, cut_off
 from inferometer.workload.trace_formats import FORMATS, TraceFormat, TraceKind, trace_kind
 
 #: Bytes or cells; none where a line is empty, an error where it cannot be taken apart.
@@ -90,6 +90,5 @@ def _rows(stream: Stream, keys: tuple[str, ...]) -> Iterator[tuple[int, Record]]
         elif not cells:
             yield reader.line_num, None
         else:
-            cut = "" if last.endswith(b"\n") else "; the file may have been cut off there"
-            reason = f"{len(cells)} cells where the header has {len(header)} columns{cut}"
+            reason = f"{len(cells)} cells where the header has {len(header)} columns{cut_off(last)}"
             yield reader.line_num, BadRecordError(reason)

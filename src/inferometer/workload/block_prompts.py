@@ -1,4 +1,4 @@
-"""Prompts for a trace: equal block ids give equal text, in every process and on every machine; the rest is unique.
+"""Prompts of blocks: equal block ids give equal text, in every process and on every machine; the rest is unique.
 
 A block is a function of (seed, id, tokens) alone, and what is written for fewer tokens is the beginning of what is
 written for more. Blocks meet at the beginnings of words, where no tokenizer merges them.

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_tokens import byte_level, word_level
 
+from inferometer.workload.block_prompts import blocks_composer
 from inferometer.workload.tokens import PromptSpec, text_tokens
-from inferometer.workload.trace_prompts import blocks_composer
 
 IDS = PromptSpec(kind="token_ids")
 WORDS = PromptSpec(kind="calibrated_text", overhead_tokens=9, tokens_per_word=1.3)
@@ -94,6 +94,6 @@ def digest() -> str:
 
 def test_two_processes_write_the_same() -> None:
     here = str(Path(__file__).parent)
-    code = "from test_trace_prompts import digest; print(digest())"
+    code = "from test_block_prompts import digest; print(digest())"
     other = subprocess.run([sys.executable, "-c", code], cwd=here, capture_output=True, text=True, check=True)
     assert other.stdout.strip() == digest()

@@ -1,0 +1,1 @@
+"""Configuration of other tools, one file per tool: pure functions from its document to plans."""
