@@ -19,9 +19,10 @@ from inferometer.client.connection import resolve
 from inferometer.client.counters import Board, Counters
 from inferometer.client.engine import Engine
 from inferometer.client.exchange import Failure, Job, Observer
+from inferometer.client.jobs import request_head
 from inferometer.client.play import Shape, Tally, Wiring
 from inferometer.client.recorder import Desk
-from inferometer.client.supply import Supply, request_head
+from inferometer.client.supply import Supply
 from inferometer.config.models import Phase, Retries, Timeouts
 from inferometer.records.record import Clock, Record, Stamps
 

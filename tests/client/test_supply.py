@@ -1,15 +1,11 @@
 from collections.abc import Iterator
 from itertools import count
 
-import msgspec
-import numpy as np
 import pytest
 from exchanges import JOB
 
 from inferometer.client.exchange import Job
-from inferometer.client.supply import AHEAD, Supply, job_writer, request_head
-from inferometer.config.models import Phase, Plan, RandomWorkload, Scenario, Stage, Target
-from inferometer.workload.tokens import Prompt
+from inferometer.client.supply import AHEAD, Supply
 
 
 def write(index: int) -> Job:
@@ -47,30 +43,6 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inferometer.client.supply.BUDGET_BYTES", 10 * len(JOB.payload))
     supply = Supply(write, count(), endless=False)
     assert len(supply) == 10
-
-
-def test_a_request_on_the_wire() -> None:
-    workload = RandomWorkload(ignore_eos=True, extra_body={"temperature": 0, "max_tokens": 3})
-    stages = (Stage.model_validate({"load": {"type": "closed", "concurrency": 1}, "num_requests": 2}),)
-    plan = Plan(target=Target(model="m"), scenario=Scenario(workload=workload, stages=stages))
-
-    def compose(tokens: int, _: np.random.Generator, serial: int) -> Prompt:
-        return f"é {tokens} {serial}"
-
-    head = request_head("/v1/chat/completions", "host:80", {"authorization": "Bearer k"})
-    job = job_writer(plan, compose, head)(0, Phase.WARMUP, 1)
-    lines, _, body = job.payload.partition(b"\r\n\r\n")
-    first, *headers = lines.decode("ascii").split("\r\n")
-    named = dict(header.split(": ", 1) for header in headers)
-    assert first == "POST /v1/chat/completions HTTP/1.1"
-    assert (named["host"], named["authorization"]) == ("host:80", "Bearer k")
-    assert named["content-length"] == str(len(body))
-    assert named["x-request-id"] == "inferometer-warmup-0-1"
-    sent = msgspec.json.decode(body)
-    assert sent["messages"] == [{"role": "user", "content": "é 256 1"}]
-    assert (sent["stream"], sent["stream_options"]) == (True, {"include_usage": True})
-    assert (sent["max_tokens"], sent["temperature"], sent["ignore_eos"]) == (3, 0, True)
-    assert (job.asked_prompt_tokens, job.asked_output_tokens) == (256, 128)
 
 
 def test_a_supply_that_fell_behind_catches_up() -> None:

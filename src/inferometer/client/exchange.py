@@ -17,27 +17,32 @@ from inferometer.client.apis import Answer, Api
 from inferometer.client.failure import Failure, judge_document, judge_head, judge_stream, not_http
 from inferometer.config.models import Phase
 from inferometer.records.record import Clock, Counts, Outcome, Record, Source, Stamps
+from inferometer.workload.asks import Ask
 
 __all__ = ["Exchange", "Failure", "Job", "Observer"]
 
 #: A longer header is cut: some go into the sentence of a failure.
 LONGEST_VALUE = 500
-#: Headers that say how to read a body, and where or when to ask again.
-_KEPT = frozenset(
-    {b"content-type", b"content-encoding", b"content-length", b"transfer-encoding", b"location", b"retry-after"}
-)
 
 
 class Job(NamedTuple):
-    """One request as it will be sent: its place in the plan and its bytes, encoded before the clock starts."""
+    """One request as it will be sent: its place in the plan and its bytes, encoded before the clock starts.
+
+    ``ask`` is there if more turns of its conversation follow.
+    """
 
     stage: int
     number: int
     phase: Phase
     payload: bytes
-    asked_prompt_tokens: int
+    asked_prompt_tokens: int | None
     asked_output_tokens: int
     model: str | None = None
+    request_class: str | None = None
+    group: int | None = None
+    conversation: int | None = None
+    turn: int = 0
+    ask: Ask | None = None
 
 
 class Observer(NamedTuple):
@@ -49,6 +54,7 @@ class Observer(NamedTuple):
     clock: Clock
     stamps_ns: Callable[[list[Any]], Stamps]
     secrets: tuple[str, ...] = ()
+    replica_header: bytes | None = None
     check_model: bool = False
     require_length: bool = False
 
@@ -134,9 +140,9 @@ class Exchange:
             self._chunks = self._chunks[:]  # llhttp goes on appending to the old list
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep what matters of the head; a trailer is none (RFC 9110, 6.5.1)."""
-        if self.status is None and (lower := name.lower()) in _KEPT:
-            self.head[lower] = value.strip()[:LONGEST_VALUE]
+        """Keep the head; a trailer is no part of it (RFC 9110, 6.5.1)."""
+        if self.status is None:
+            self.head[name.lower()] = value.strip()[:LONGEST_VALUE]
 
     def on_headers_complete(self) -> None:
         """The status line and all headers have been read. A 1xx announces the real answer (RFC 9110, 15.2)."""
@@ -211,6 +217,12 @@ class Exchange:
         self._judged = self._judged or self._judge(observer)
         return self._judged.failure
 
+    def said(self, observer: Observer) -> tuple[str, int | None] | None:
+        """The text of a good answer and its tokens, where known; None if the exchange failed."""
+        if self.judge(observer) is not None or self._judged is None:
+            return None
+        return observer.api.text(self._judged.events.data), self._judged.answer.output_tokens
+
     def record(self, observer: Observer) -> Record:
         """Decode everything and say what happened. All times become relative to the observer's epoch."""
         epoch_ns = observer.epoch_ns
@@ -234,6 +246,7 @@ class Exchange:
             connected_ns=_since(self.connected_ns, epoch_ns),
             first_byte_ns=int(stamps[0]) - epoch_ns if len(stamps) else None,
             first_token_ns=int(event_ns[0]) if len(event_ns) else None,
+            first_answer_ns=_first_answer(event_ns, answer),
             last_token_ns=int(event_ns[-1]) if len(event_ns) else None,
             end_ns=self.ended_ns - epoch_ns,
             event_ns=event_ns,
@@ -260,12 +273,22 @@ class Exchange:
             reads=len(self._stamps),
             merged_reads=merged,
             read_lag_max_ns=max(0, int(lags.max())) if len(lags) else 0,
+            conversation=job.conversation,
+            turn=job.turn,
+            request_class=job.request_class,
+            prefix_group=job.group,
+            replica=self._replica(observer),
         )
+
+    def _replica(self, observer: Observer) -> str | None:
+        if observer.replica_header is None or (name := self.head.get(observer.replica_header)) is None:
+            return None
+        return observer.masked(name.decode("latin-1"))
 
     def _judge(self, observer: Observer) -> _Judged:
         body = b"".join(self._chunks)
         failure = judge_head(self.status, self.head, body)
-        events = sse.parse(body if failure is None else b"")
+        events = observer.api.split(body if failure is None else b"")
         if failure is None and not events.data:
             failure = judge_document(self.head, body, complete=self.complete)
         if failure is not None:
@@ -305,6 +328,10 @@ def _count(told: int | None, events: int) -> tuple[int | None, Source | None]:
     if told is not None:
         return told, Source.USAGE
     return (events, Source.EVENTS) if events else (None, None)
+
+
+def _first_answer(event_ns: Stamps, answer: Answer) -> int | None:
+    return int(event_ns[answer.reasoning_events]) if answer.reasoning_events < len(event_ns) else None
 
 
 def _since(at_ns: int | None, epoch_ns: int) -> int | None:

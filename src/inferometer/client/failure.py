@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from inferometer.client.apis import UNREADABLE, Answer, error_in
+from inferometer.client.answers import UNREADABLE, Answer, error_in
 from inferometer.records.record import Outcome
 
 #: How much of an error's body is kept.

@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from inferometer.client.clock import RealtimeOffset, now_ns
 from inferometer.client.connection import Address, Connection
-from inferometer.client.exchange import Exchange
+from inferometer.client.exchange import Exchange, Job
 from inferometer.client.failure import Failure
 from inferometer.client.pool import Pool
 from inferometer.client.recorder import Desk, Recorder
@@ -40,7 +40,11 @@ class Wiring(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """One stage, as one worker has to play it. ``slots`` may be infinite; ``deadline_ns`` is absolute, or infinite."""
+    """One stage, as one worker has to play it. ``slots`` may be infinite; ``deadline_ns`` is absolute, or infinite.
+
+    Slots open at ``opens_ns`` (absolute; empty: all at once), and stay empty for ``rest_s(number)`` after a request.
+    ``next_turn`` writes what follows an answer in its conversation.
+    """
 
     schedule: Iterator[tuple[int, int]]
     supply: Supply
@@ -48,6 +52,9 @@ class Shape(NamedTuple):
     closed: bool
     start_ns: int
     deadline_ns: float
+    opens_ns: Sequence[int] = ()
+    rest_s: Callable[[int], float] = lambda _: 0.0
+    next_turn: Callable[[Job, str, int | None], Job] | None = None
 
 
 class Tally(NamedTuple):
@@ -70,7 +77,8 @@ class Play:
         self._counters = wiring.desk.counters
         self._pool = pool
         self._shape = shape
-        self._free = shape.slots
+        self._free = 0 if shape.opens_ns else shape.slots
+        self._paused = 0
         self._inflight: set[Exchange] = set()
         self._held: dict[Exchange, Connection] = {}
         self._connecting: set[asyncio.Task[None]] = set()
@@ -92,6 +100,8 @@ class Play:
         """
         ticker = self._loop.create_task(self._tick())
         ticker.add_done_callback(self._watch_ticker)
+        for at_ns in self._shape.opens_ns:
+            self._loop.call_later(max(0.0, (at_ns - now_ns()) / 1e9), self._release)
         self._settle()
         await self._over
         ended_ns = now_ns()
@@ -131,7 +141,9 @@ class Play:
 
     def _start(self, due: Due, now: int) -> None:
         self._free -= 1
-        exchange = Exchange(self._shape.supply.take(due.number), now if self._shape.closed else due.at_ns)
+        self._begin(Exchange(self._shape.supply.take(due.number), now if self._shape.closed else due.at_ns))
+
+    def _begin(self, exchange: Exchange) -> None:
         self._inflight.add(exchange)
         self._counters.started()
         self._sent += 1
@@ -196,8 +208,12 @@ class Play:
             return
         self._inflight.discard(exchange)
         self._recorder.add(exchange)
-        if self._shape.closed and exchange.failure is not None and exchange.sent_ns is None:
-            self._loop.call_later(REFUSED_PAUSE_S, self._release)
+        if exchange.job.ask is not None and self._talk_on(exchange.job, exchange):
+            return
+        refused = self._shape.closed and exchange.failure is not None and exchange.sent_ns is None
+        rest_s = max(REFUSED_PAUSE_S if refused else 0.0, self._shape.rest_s(exchange.job.number))
+        if rest_s:
+            self._loop.call_later(rest_s, self._release)
         else:
             self._release()
 
@@ -214,12 +230,35 @@ class Play:
 
     def _settle(self) -> None:
         """End the stage if nothing is left to do."""
-        if not self._recorder and not self._inflight and self._pacer.head is None:
+        if not (self._recorder or self._inflight or self._paused or self._pacer.head):
             self._end()
 
     def _end(self) -> None:
         if not self._over.done():
             self._over.set_result(None)
+
+    # --- conversations -------------------------------------------------------------------------------------------
+
+    def _talk_on(self, job: Job, exchange: Exchange) -> bool:
+        """Prepare the turn that follows an answer. False if there is none: the request failed, or the stage ends."""
+        said = None if self._ending() else exchange.said(self._wiring.desk.observer)
+        if said is None or job.ask is None or self._shape.next_turn is None:
+            return False
+        self._paused += 1
+        turn = self._shape.next_turn(job, *said)
+        self._loop.call_later(job.ask.later[0].pause_s, self._say, turn)
+        return True
+
+    def _say(self, job: Job) -> None:
+        """Send a later turn. It keeps the slot of its conversation, and its latency begins now."""
+        self._paused -= 1
+        if self._ending():
+            self._release()
+            return
+        self._begin(Exchange(job, now_ns()))
+
+    def _ending(self) -> bool:
+        return self._over.done() or self._counters.stopping or now_ns() >= self._shape.deadline_ns
 
     # --- once more -----------------------------------------------------------------------------------------------
 

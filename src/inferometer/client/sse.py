@@ -29,18 +29,35 @@ class Events(NamedTuple):
 
 def parse(body: bytes) -> Events:
     """All events of a body. The last one counts even without its blank line, which some servers forget."""
-    return _parse_plain(body) or _parse_any(body)
+    return _parse_plain(body) or _parse_typed(body) or _parse_any(body)
 
 
 def _parse_plain(body: bytes) -> Events | None:
     """What nearly every server sends: ``data: PAYLOAD LF LF`` and nothing else. 0.2 us an event instead of 3."""
-    if not (body.startswith(b"data: ") and body.endswith(b"\n\n")) or b"\r" in body:
+    if not (body.startswith(b"data:") and body.endswith(b"\n\n")) or b"\r" in body:
         return None
-    data = body[6:-2].split(b"\n\ndata: ")
+    start = b"data: " if body.startswith(b"data: ") else b"data:"
+    if len(start) == 5 and b"\ndata: " in body:  # TGI leaves the space out, and whoever does so must do it always
+        return None
+    data = body[len(start) : -2].split(b"\n\n" + start)
     if np.count_nonzero(np.frombuffer(body, np.uint8) == _LF) != 2 * len(data):  # 6 times as fast as bytes.count
         return None
     sizes = np.fromiter(map(len, data), np.int64, len(data))
-    return Events(data, np.cumsum(sizes + 8), None, unterminated=False)
+    return Events(data, np.cumsum(sizes + len(start) + 2), None, unterminated=False)
+
+
+def _parse_typed(body: bytes) -> Events | None:
+    """``event: NAME LF data: PAYLOAD LF LF`` and nothing else, as APIs send it whose events have types. 0.4 us."""
+    if not (body.startswith(b"event: ") and body.endswith(b"\n\n")) or b"\r" in body:
+        return None
+    blocks = body[7:-2].split(b"\n\nevent: ")
+    parts = [block.partition(b"\ndata: ") for block in blocks]
+    lines = np.count_nonzero(np.frombuffer(body, np.uint8) == _LF)
+    if lines != 3 * len(blocks) or not all(found for _, found, _ in parts):
+        return None
+    sizes = np.fromiter(map(len, blocks), np.int64, len(blocks))
+    names, _, data = (list(column) for column in zip(*parts, strict=True))
+    return Events(data, np.cumsum(sizes + 9), names if any(names) else None, unterminated=False)
 
 
 def _parse_any(body: bytes) -> Events:

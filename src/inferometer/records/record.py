@@ -78,6 +78,7 @@ class Record(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     connected_ns: int | None = None
     first_byte_ns: int | None = None
     first_token_ns: int | None = None
+    first_answer_ns: int | None = None
     last_token_ns: int | None = None
     end_ns: int
     event_ns: Stamps
@@ -106,6 +107,9 @@ class Record(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     read_lag_max_ns: int = 0
     conversation: int | None = None
     turn: int = 0
+    request_class: str | None = None
+    prefix_group: int | None = None
+    replica: str | None = None
 
 
 #: Scalar columns in file order; the two list columns follow them. (name, Arrow type name)
@@ -115,6 +119,8 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("index", "int64"),
     ("conversation", "int64"),
     ("turn", "int32"),
+    ("request_class", "string"),
+    ("prefix_group", "int32"),
     ("phase", "string"),
     ("scheduled_ns", "int64"),
     ("first_try_ns", "int64"),
@@ -122,6 +128,7 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("connected_ns", "int64"),
     ("first_byte_ns", "int64"),
     ("first_token_ns", "int64"),
+    ("first_answer_ns", "int64"),
     ("last_token_ns", "int64"),
     ("end_ns", "int64"),
     ("status", "int32"),
@@ -140,6 +147,7 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("output_tokens_source", "string"),
     ("model", "string"),
     ("model_answered", "string"),
+    ("replica", "string"),
     ("bytes_sent", "int64"),
     ("bytes_received", "int64"),
     ("clock", "string"),

@@ -64,6 +64,7 @@ class ChatBody(Common, frozen=True, kw_only=True):
 
     messages: Annotated[list[Message], Meta(min_length=1)]
     max_completion_tokens: Limit | None = None
+    reasoning_effort: str | None = None
 
 
 class CompletionBody(Common, frozen=True, kw_only=True):
@@ -98,7 +99,10 @@ class Hint(msgspec.Struct, frozen=True):
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """A generation request that can be served. ``model`` is the name that the answer carries."""
+    """A generation request that can be served. ``model`` is the name that the answer carries.
+
+    ``reasoning_share`` of the answer is reasoning, and comes first.
+    """
 
     model: str
     chat: bool
@@ -109,7 +113,11 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int
     min_tokens: int
     ignore_eos: bool
+    reasoning_share: float = 0.0
 
+
+#: Efforts of reasoning models -> how much of an answer is reasoning. All others mean none.
+EFFORTS: dict[str | None, float] = {"low": 0.25, "medium": 0.5, "high": 0.75}
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 
@@ -145,14 +153,15 @@ def read_chat(body: bytes, served: Served) -> Ask:
     """
     asked = decode(body, ChatBody)
     limit = asked.max_completion_tokens or asked.max_tokens
-    return _ask(asked, True, lambda: _chat_ids(asked.messages), limit, served)
+    share = EFFORTS.get(asked.reasoning_effort, 0.0)
+    return reasoning(ask_of(asked, True, lambda: chat_ids(asked.messages), limit, served), share)
 
 
 def read_completion(body: bytes, served: Served) -> Ask:
     """A completion request, checked; raises as ``read_chat``."""
     asked = decode(body, CompletionBody)
     limit = asked.max_tokens or COMPLETION_TOKENS
-    return _ask(asked, False, lambda: _prompt_ids(asked.prompt), limit, served)
+    return ask_of(asked, False, lambda: prompt_ids(asked.prompt), limit, served)
 
 
 def read_tokenize(body: bytes, served: Served) -> list[int]:
@@ -160,19 +169,20 @@ def read_tokenize(body: bytes, served: Served) -> list[int]:
     asked = decode(body, TokenizeBody)
     _model(asked.model, served.models)
     if asked.messages is not None:
-        return _chat_ids(asked.messages)
+        return chat_ids(asked.messages)
     if asked.prompt is None:
         raise ApiError(400, "give a prompt or messages", param="prompt")
     return tokenize(asked.prompt)
 
 
-def _ask(asked: Common, chat: bool, ids: Callable[[], list[int]], limit: int | None, served: Served) -> Ask:
+def ask_of(asked: Common, chat: bool, ids: Callable[[], list[int]], limit: int | None, served: Served) -> Ask:
+    """What is asked for, checked; raises as ``read_chat``. ``ids`` are made once everything else is right."""
     model = _model(asked.model, served.models)
     if asked.n not in (None, 1):
         raise ApiError(400, f"this simulator answers with one choice; n is {asked.n}", param="n")
     if asked.stream_options is not None and not asked.stream:
         raise ApiError(400, "Stream options can only be defined when `stream=True`.", param="stream_options")
-    prompt_ids = ids()
+    found = ids()
     options = asked.stream_options or StreamOptions()
     return Ask(
         model=model,
@@ -180,11 +190,16 @@ def _ask(asked: Common, chat: bool, ids: Callable[[], list[int]], limit: int | N
         stream=bool(asked.stream),
         include_usage=bool(options.include_usage),
         continuous_usage=bool(options.include_usage and options.continuous_usage_stats),
-        prompt_ids=prompt_ids,
-        max_tokens=_room(len(prompt_ids), limit, served.max_model_len),
+        prompt_ids=found,
+        max_tokens=_room(len(found), limit, served.max_model_len),
         min_tokens=asked.min_tokens,
         ignore_eos=asked.ignore_eos,
     )
+
+
+def reasoning(ask: Ask, share: float) -> Ask:
+    """The same request, with a share of reasoning in its answer."""
+    return msgspec.structs.replace(ask, reasoning_share=share) if share else ask
 
 
 def _model(asked: str | None, models: tuple[str, ...]) -> str:
@@ -211,7 +226,8 @@ def _room(prompt_tokens: int, limit: int | None, max_model_len: int) -> int:
     return limit or room
 
 
-def _chat_ids(messages: list[Message]) -> list[int]:
+def chat_ids(messages: list[Message]) -> list[int]:
+    """Token ids of a chat."""
     return tokenize_chat([(message.role, _text(message.content)) for message in messages])
 
 
@@ -221,7 +237,7 @@ def _text(content: str | list[Part] | None) -> str:
     return content or ""
 
 
-def _prompt_ids(prompt: str | list[Any]) -> list[int]:
+def prompt_ids(prompt: str | list[Any]) -> list[int]:
     """A text, token ids, or a list of one of these; several prompts at once are refused."""
     if isinstance(prompt, str):
         return tokenize(prompt)

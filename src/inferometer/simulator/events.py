@@ -33,6 +33,13 @@ COMPLETION = Shape(
     b'","logprobs":null,"finish_reason":"%b","stop_reason":null,"prompt_token_ids":null,"token_ids":null}]',
 )
 
+
+def named(id_prefix: str) -> Shape:
+    """The shape of an API whose events are written elsewhere: it has nothing but names."""
+    return Shape(id_prefix, "", "", b"", b"", b"%b")
+
+
+_REASONING = b'{"index":0,"delta":{"reasoning":"'
 _ROLE = b'{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]'
 #: Headers of an SSE answer; what follows are HTTP chunks, and the empty one ends it.
 STREAM_HEAD = (
@@ -73,13 +80,20 @@ def template(identity: Identity, finish_reason: str) -> Template:
     return Template(common, common + shape.before, shape.after, shape.after_last % finish_reason.encode())
 
 
-def usage(prompt_tokens: int, output_tokens: int, cached_tokens: int) -> dict[str, object]:
-    """The usage object: cached tokens are part of the prompt's."""
+def thinking(parts: Template) -> Template:
+    """The parts of events that carry reasoning."""
+    return msgspec.structs.replace(parts, prefix=parts.common + _REASONING)
+
+
+def usage(prompt_tokens: int, output_tokens: int, cached_tokens: int, reasoning_tokens: int = 0) -> dict[str, object]:
+    """The usage object: cached tokens are part of the prompt's, reasoning tokens of the output's."""
+    details = {"completion_tokens_details": {"reasoning_tokens": reasoning_tokens}} if reasoning_tokens else {}
     return {
         "prompt_tokens": prompt_tokens,
         "total_tokens": prompt_tokens + output_tokens,
         "completion_tokens": output_tokens,
         "prompt_tokens_details": {"cached_tokens": cached_tokens},
+        **details,
     }
 
 
@@ -105,11 +119,13 @@ def usage_event(parts: Template, counts: dict[str, object]) -> bytes:
     return chunk(parts.common + b"]" + usage_field(counts) + b"}\n\n")
 
 
-def whole_answer(identity: Identity, text: str, finish_reason: str, counts: dict[str, object]) -> bytes:
+def whole_answer(
+    identity: Identity, text: str, finish_reason: str, counts: dict[str, object], reasoning: str = ""
+) -> bytes:
     """The body of an answer that is not streamed."""
     choice: dict[str, object] = {"index": 0, "logprobs": None, "finish_reason": finish_reason, "stop_reason": None}
     if identity.shape is CHAT:
-        choice["message"] = {"role": "assistant", "content": text, "refusal": None, "reasoning": None}
+        choice["message"] = {"role": "assistant", "content": text, "refusal": None, "reasoning": reasoning or None}
     else:
         choice["text"] = text
     return msgspec.json.encode(
@@ -122,6 +138,11 @@ def whole_answer(identity: Identity, text: str, finish_reason: str, counts: dict
             "usage": counts,
         }
     )
+
+
+def event(name: str, content: dict[str, object]) -> bytes:
+    """A server-sent event with a type, which its content repeats, as one HTTP chunk."""
+    return chunk(b"event: %b\ndata: %b\n\n" % (name.encode(), msgspec.json.encode({"type": name, **content})))
 
 
 def chunk(data: bytes) -> bytes:

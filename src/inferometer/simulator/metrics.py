@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable, Sequence
 
 from inferometer.simulator.model import Figures, Profile, Progress
 
@@ -105,37 +106,50 @@ class Metrics:
             self.histograms[name].observe(value)
 
 
-def exposition(metrics: Metrics, figures: Figures, model: str, profile: Profile | None) -> bytes:
-    """The Prometheus text format; ``profile`` is None where there is no cache to describe."""
+#: A replica's counters and its engine's figures.
+Replica = tuple[Metrics, Figures]
+_GAUGES: dict[str, Callable[[Replica], float]] = {
+    "num_requests_running": lambda replica: replica[1].running,
+    "num_requests_waiting": lambda replica: replica[1].waiting,
+    "kv_cache_usage_perc": lambda replica: replica[1].kv_usage,
+}
+_COUNTERS: dict[str, Callable[[Replica], float]] = {
+    "prefix_cache_queries_total": lambda replica: replica[1].prefix_queries,
+    "prefix_cache_hits_total": lambda replica: replica[1].prefix_hits,
+    "num_preemptions_total": lambda replica: replica[1].preemptions,
+    "prompt_tokens_total": lambda replica: replica[0].prompt_tokens,
+    "generation_tokens_total": lambda replica: replica[0].generation_tokens,
+}
+
+
+def exposition(
+    metrics: Metrics, figures: Figures, model: str, profile: Profile | None, others: Sequence[Replica] = ()
+) -> bytes:
+    """The Prometheus text format; ``profile`` is None where there is no cache to describe.
+
+    Several replicas behind one address tell theirs one after the other, with the label ``engine`` as in vLLM's data
+    parallel mode; faults are those of the address, counted by the first.
+    """
     model = model.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
-    labels = f'engine="0",model_name="{model}"'
-    gauges = {
-        "num_requests_running": figures.running,
-        "num_requests_waiting": figures.waiting,
-        "kv_cache_usage_perc": figures.kv_usage,
-    }
-    counters = {
-        "prefix_cache_queries_total": figures.prefix_queries,
-        "prefix_cache_hits_total": figures.prefix_hits,
-        "num_preemptions_total": figures.preemptions,
-        "prompt_tokens_total": metrics.prompt_tokens,
-        "generation_tokens_total": metrics.generation_tokens,
-    }
+    replicas = [(metrics, figures), *others]
     lines = []
-    for kind, values in (("gauge", gauges), ("counter", counters)):
-        for name, value in values.items():
-            lines += [f"# TYPE vllm:{name} {kind}", f"vllm:{name}{{{labels}}} {float(value)}"]
+    for kind, values in (("gauge", _GAUGES), ("counter", _COUNTERS)):
+        for name, read in values.items():
+            lines.append(f"# TYPE vllm:{name} {kind}")
+            for engine, replica in enumerate(replicas):
+                lines.append(f'vllm:{name}{{engine="{engine}",model_name="{model}"}} {float(read(replica))}')
     lines.append("# TYPE vllm:request_success_total counter")
-    for reason, count in metrics.finished.items():
-        lines.append(
-            f'vllm:request_success_total{{engine="0",finished_reason="{reason}",model_name="{model}"}} {float(count)}'
-        )
-    for name, histogram in metrics.histograms.items():
-        lines += _histogram_lines(name, histogram, model, labels)
+    for engine, (counted, _) in enumerate(replicas):
+        for reason, count in counted.finished.items():
+            labels = f'engine="{engine}",finished_reason="{reason}",model_name="{model}"'
+            lines.append(f"vllm:request_success_total{{{labels}}} {float(count)}")
+    for name in metrics.histograms:
+        lines.append(f"# TYPE vllm:{name} histogram")
+        for engine, (counted, _) in enumerate(replicas):
+            lines += _histogram_lines(name, counted.histograms[name], model, engine)
     if profile is not None:
-        size, count = profile.block_tokens, profile.num_gpu_blocks
-        info = f'block_size="{size}",enable_prefix_caching="True",engine="0",num_gpu_blocks="{count}"'
-        lines += ["# TYPE vllm:cache_config_info gauge", f"vllm:cache_config_info{{{info}}} 1.0"]
+        lines.append("# TYPE vllm:cache_config_info gauge")
+        lines += [_cache_info(profile, engine) for engine in range(len(replicas))]
     if metrics.faults:
         lines.append("# TYPE inferometer:simulator_faults_total counter")
     for kind, count in metrics.faults.items():
@@ -143,12 +157,19 @@ def exposition(metrics: Metrics, figures: Figures, model: str, profile: Profile 
     return ("\n".join(lines) + "\n").encode()
 
 
-def _histogram_lines(name: str, histogram: Histogram, model: str, labels: str) -> list[str]:
+def _cache_info(profile: Profile, engine: int) -> str:
+    size, count = profile.block_tokens, profile.num_gpu_blocks
+    info = f'block_size="{size}",enable_prefix_caching="True",engine="{engine}",num_gpu_blocks="{count}"'
+    return f"vllm:cache_config_info{{{info}}} 1.0"
+
+
+def _histogram_lines(name: str, histogram: Histogram, model: str, engine: int) -> list[str]:
     """Bucket, count, sum: the order of prometheus_client."""
-    lines = [f"# TYPE vllm:{name} histogram"]
+    lines = []
     total = 0
     bounds = [*map(str, map(float, histogram.bounds)), "+Inf"]
     for bound, count in zip(bounds, histogram.counts, strict=True):
         total += count
-        lines.append(f'vllm:{name}_bucket{{engine="0",le="{bound}",model_name="{model}"}} {float(total)}')
+        lines.append(f'vllm:{name}_bucket{{engine="{engine}",le="{bound}",model_name="{model}"}} {float(total)}')
+    labels = f'engine="{engine}",model_name="{model}"'
     return [*lines, f"vllm:{name}_count{{{labels}}} {float(total)}", f"vllm:{name}_sum{{{labels}}} {histogram.sum}"]

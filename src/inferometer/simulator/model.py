@@ -40,16 +40,23 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What the engine must know. ``hashes`` are ``chain_hashes`` of the prompt, or of prompt and answer."""
+    """What the engine must know. ``hashes`` are ``chain_hashes`` of the prompt, or of prompt and answer.
+
+    ``session`` is what requests of one user share, for routers that send them to one replica.
+    """
 
     key: int
     prompt_tokens: int
     output_tokens: int
     hashes: tuple[bytes, ...] = ()
+    session: bytes | None = None
 
 
 class Progress(msgspec.Struct, eq=False, gc=False):
-    """The life of one request; only the engine changes it. Times are None until they happen."""
+    """The life of one request; only the engine changes it. Times are None until they happen.
+
+    ``replica`` is the number of the engine that has it, where there are several.
+    """
 
     request: Request
     arrived_ns: int
@@ -62,6 +69,7 @@ class Progress(msgspec.Struct, eq=False, gc=False):
     preemptions: int = 0
     done: bool = False
     blocks: list[Block] = []
+    replica: int = 0
 
 
 #: (whose, how many tokens, whether they are the last)
@@ -170,6 +178,11 @@ class Engine:
         It always keeps what its largest request needs, so that every request comes to its end.
         """
         self._limit_blocks = num_blocks
+
+    def known_tokens(self, request: Request) -> int:
+        """How much of a prompt is in the cache now."""
+        hashes = request.hashes[: (request.prompt_tokens - 1) // self._profile.block_tokens]
+        return self._pool.match(hashes) * self._profile.block_tokens
 
     def due_ns(self) -> int | None:
         """When ``play`` has something to do: at the step's end, or at an idle engine's next request; None if never."""

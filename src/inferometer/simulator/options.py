@@ -17,12 +17,15 @@ from inferometer.simulator.faults import KINDS, Fault
 from inferometer.simulator.listening import run
 from inferometer.simulator.model import Profile
 from inferometer.simulator.profiles import PROFILES
+from inferometer.simulator.replicas import ROUTINGS
 from inferometer.simulator.server import Settings
 
 DEFAULT_PROFILE = "l4-qwen2.5-0.5b"
 DEFAULT_MODEL = "simulated"
 _EXACT_DEFAULTS = {"ttft_ms": 50.0, "itl_ms": 10.0, "tokens_per_event": 1}
 _EXACT_MODEL_LEN = 131_072
+_ROUTING = "round-robin"
+_SESSION_HEADER = "x-session-id"
 _PR_SET_PDEATHSIG = 1
 
 
@@ -42,6 +45,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--max-model-len", type=int, help="longest prompt and answer together, in tokens")
     add("--max-num-seqs", type=int, help="sequences in one batch")
     add("--num-gpu-blocks", type=int, help="blocks of 16 tokens in the KV cache")
+    add("--replicas", type=int, default=1, help="engines behind the address, each with its own cache (%(default)s)")
+    add("--routing", choices=list(ROUTINGS), help=f"how requests find a replica ({_ROUTING})")
+    add("--session-header", metavar="NAME", help=f"with --routing sticky: what names a session ({_SESSION_HEADER})")
     add("--api-key-env", metavar="NAME", help="environment variable with the key that clients must send")
     add("--log-served", metavar="FILE", help="append when each event was due and written, one JSON line per request")
     add("--fault", metavar="SPEC", action="append", default=[], help=f"misbehave, may be repeated: {', '.join(KINDS)}")
@@ -68,6 +74,9 @@ def settings(args: argparse.Namespace) -> Settings:
         seed=args.seed,
         api_key=_api_key(args.api_key_env),
         log_served=args.log_served,
+        replicas=_replicas(args),
+        routing=args.routing or _ROUTING,
+        session_header=(args.session_header or _SESSION_HEADER).lower(),
         faults=_faults(args, mode, (model, *others)),
     )
 
@@ -112,6 +121,17 @@ def _profile(args: argparse.Namespace) -> Profile:
             " lower --max-model-len or raise --num-gpu-blocks"
         )
     return profile
+
+
+def _replicas(args: argparse.Namespace) -> int:
+    _positive(args, "replicas")
+    if args.replicas == 1 and args.routing is not None:
+        raise UserError("--routing chooses between replicas and there is one: add --replicas with 2 or more")
+    if args.session_header is not None and args.routing != "sticky":
+        raise UserError("--session-header belongs to --routing sticky: add that or leave it out")
+    if args.exact and args.routing == "prefix":
+        raise UserError("--routing prefix needs engines with a KV cache and --exact plays none: leave one out")
+    return int(args.replicas)
 
 
 def _faults(args: argparse.Namespace, mode: Profile | Timeline, models: tuple[str, ...]) -> tuple[Fault, ...]:

@@ -17,22 +17,23 @@ from inferometer.simulator import bodies, events
 from inferometer.simulator.blocks import chain_hashes
 from inferometer.simulator.bodies import ApiError, Ask, Served
 from inferometer.simulator.connection import Connection, HttpRequest, ResetOnAccept
+from inferometer.simulator.dialects import DIALECTS
 from inferometer.simulator.exact import ExactEngine
 from inferometer.simulator.exact import Timeline as ExactTimeline
 from inferometer.simulator.faults import Asked, Chooser, Fault, Met
 from inferometer.simulator.metrics import Metrics, exposition
 from inferometer.simulator.misbehaviour import ALTERED, INSTEAD, Calls, spoiled
 from inferometer.simulator.model import Engine, Playable, Profile, Progress, Request
-from inferometer.simulator.streams import Stream, new_stream, next_events, whole_answer
+from inferometer.simulator.replicas import ROUTINGS, Replicas
+from inferometer.simulator.streams import Stream, new_stream
 from inferometer.simulator.tokens import Answer, tokenize, write_answer
-
-_SHAPES = {b"/v1/chat/completions": events.CHAT, b"/v1/completions": events.COMPLETION}
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How the simulator is run. ``mode`` is an engine's profile or a timeline; ``log_served`` a path.
 
-    ``model`` is the default, ``other_models`` are served beside it by the same engine.
+    ``model`` is the default, ``other_models`` are served beside it by the same engine. ``replicas`` are engines that
+    name themselves in the header ``x-replica``, if there are several; ``routing`` is one of ``replicas.ROUTINGS``.
     """
 
     host: str
@@ -45,6 +46,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     api_key: str | None = None
     log_served: str | None = None
     faults: tuple[Fault, ...] = ()
+    replicas: int = 1
+    routing: str = "round-robin"
+    session_header: str = "x-session-id"
 
 
 class Server:
@@ -55,8 +59,8 @@ class Server:
         self._engine = _engine(settings)
         self._served = Served((settings.model, *settings.other_models), settings.max_model_len)
         self._log = log
-        self._metrics = Metrics(settings.max_model_len)
-        self._metrics.faults = {fault.kind: 0 for fault in settings.faults}
+        self._metrics = [Metrics(settings.max_model_len) for _ in range(settings.replicas)]
+        self._metrics[0].faults = {fault.kind: 0 for fault in settings.faults}
         self._chooser = Chooser(settings.faults, settings.seed) if settings.faults else None
         self._loop = loop
         self._timer = Timer(loop, self._play)
@@ -67,8 +71,7 @@ class Server:
         self._started_s = int(time.time())
         self._began_ns = time.monotonic_ns()
         self._routes: dict[bytes, tuple[bytes, Callable[[Connection, HttpRequest], None]]] = {
-            b"/v1/chat/completions": (b"POST", self._generate),
-            b"/v1/completions": (b"POST", self._generate),
+            **dict.fromkeys(DIALECTS, (b"POST", self._generate)),
             b"/v1/models": (b"GET", self._models),
             b"/tokenize": (b"POST", self._tokenize),
             b"/health": (b"GET", lambda connection, _request: connection.respond(200, b"")),
@@ -93,12 +96,12 @@ class Server:
 
     def count_fault(self, kind: str) -> None:
         """Count a fault that strikes, for /metrics."""
-        self._metrics.faults[kind] += 1
+        self._metrics[0].faults[kind] += 1
 
     def limit_cache(self, num_blocks: int | None, share: float | None) -> None:
         """Leave the engine so many blocks (or such a share) of its KV cache, or with two None all of them again."""
         mode = self._settings.mode
-        if isinstance(self._engine, Engine) and isinstance(mode, Profile):
+        if isinstance(self._engine, Engine | Replicas) and isinstance(mode, Profile):
             self._engine.limit_cache(max(1, round(share * mode.num_gpu_blocks)) if share else num_blocks)
 
     def _age_s(self) -> float:
@@ -114,10 +117,12 @@ class Server:
 
     def _asked(self, request: HttpRequest) -> Asked:
         path = request.path.decode("latin-1")
-        if request.path not in _SHAPES or request.method != b"POST":
+        dialect = DIALECTS.get(request.path)
+        if dialect is None or request.method != b"POST":
             return Asked(path)
         hint = bodies.hint(request.body)
-        return Asked(path, True, hint.model or self._settings.model, bool(hint.stream))
+        streams = bool(hint.stream) and dialect.head is events.STREAM_HEAD
+        return Asked(path, True, hint.model or self._settings.model, streams)
 
     def _misbehave(self, connection: Connection, request: HttpRequest, asked: Asked, met: Met) -> None:
         """Do what the fault says in place of the answer, or see to it that the answer goes wrong."""
@@ -152,14 +157,13 @@ class Server:
         key = self._settings.api_key
         if key is None or not request.path.startswith(b"/v1"):
             return
-        sent = request.headers.get(b"authorization", b"")
+        sent = request.headers.get(b"authorization", b"Bearer " + request.headers.get(b"x-api-key", b""))
         if not hmac.compare_digest(sent, b"Bearer " + key.encode()):
             raise ApiError(401, "Unauthorized: the bearer key is missing or wrong.", "AuthenticationError")
 
     def _generate(self, connection: Connection, request: HttpRequest) -> None:
-        shape, fault = _SHAPES[request.path], request.fault
-        read = bodies.read_chat if shape is events.CHAT else bodies.read_completion
-        ask = read(request.body, self._served)
+        dialect, fault = DIALECTS[request.path], request.fault
+        shape, ask = dialect.shape, dialect.read(request.body, self._served)
         answer = write_answer(ask.prompt_ids, self._settings.seed, ask.max_tokens, ask.min_tokens, ask.ignore_eos)
         self._count += 1
         request_id = f"{shape.id_prefix}{self._started_s:x}{self._count:08x}"
@@ -168,14 +172,14 @@ class Server:
         if fault is not None and fault.kind in ALTERED:
             ask, answer = ALTERED[fault.kind](fault, ask, answer)
         identity = events.Identity(shape, request_id, int(time.time()), ask.model)
-        stream = new_stream(connection, ask, answer, identity, log_id)
-        progress = self._engine.submit(self._engine_request(ask, answer), request.arrived_ns)
+        stream = new_stream(connection, dialect, (ask, answer), identity, log_id)
+        progress = self._engine.submit(self._engine_request(request, ask, answer), request.arrived_ns)
         self._streams[self._count] = (stream, progress, connection)
         self._keys[connection] = self._count
         if fault is not None:
             self._spoil(connection, stream, progress, fault, (ask, answer) != written)
         if ask.stream:
-            stream.wire.send(events.STREAM_HEAD)
+            stream.wire.send(self._stream_head(stream, progress))
         self._arm()
 
     def _spoil(self, connection: Connection, stream: Stream, progress: Progress, fault: Fault, altered: bool) -> None:
@@ -194,14 +198,25 @@ class Server:
         if kind == "die":
             self._log_served(stream, progress)
 
-    def _engine_request(self, ask: Ask, answer: Answer) -> Request:
+    def _replica_header(self, progress: Progress) -> bytes:
+        return b"x-replica: replica-%d\r\n" % progress.replica if self._settings.replicas > 1 else b""
+
+    def _stream_head(self, stream: Stream, progress: Progress) -> bytes:
+        head, more = stream.dialect.head, self._replica_header(progress)
+        return head[:-2] + more + b"\r\n" if more else head
+
+    def _engine_request(self, request: HttpRequest, ask: Ask, answer: Answer) -> Request:
         """The answer is hashed with the prompt: the next turn of a conversation finds both in the cache."""
         hashes: tuple[bytes, ...] = ()
         if isinstance(self._settings.mode, Profile):
             ids = ask.prompt_ids + tokenize(" ".join(answer.words))
             hashes = chain_hashes(ids, self._settings.mode.block_tokens)
         return Request(
-            key=self._count, prompt_tokens=len(ask.prompt_ids), output_tokens=len(answer.words), hashes=hashes
+            key=self._count,
+            prompt_tokens=len(ask.prompt_ids),
+            output_tokens=len(answer.words),
+            hashes=hashes,
+            session=request.headers.get(self._settings.session_header.encode()),
         )
 
     def _dropped(self, connection: Connection) -> None:
@@ -211,7 +226,7 @@ class Server:
             return
         stream, progress, _ = self._streams.pop(key)
         self._engine.abort(progress)
-        self._metrics.finish(progress, time.monotonic_ns(), "abort")
+        self._metrics[progress.replica].finish(progress, time.monotonic_ns(), "abort")
         self._log_served(stream, progress)
 
     def _arm(self) -> None:
@@ -236,14 +251,15 @@ class Server:
         stream = self._streams[key][0]
         end = progress.generated
         first = end == tokens
-        self._metrics.generation_tokens += tokens
+        metrics = self._metrics[progress.replica]
+        metrics.generation_tokens += tokens
         if first:
-            self._metrics.first_token(progress, at_ns)
+            metrics.first_token(progress, at_ns)
         else:
-            self._metrics.itl.observe((at_ns - stream.last_ns) / 1e9)
+            metrics.itl.observe((at_ns - stream.last_ns) / 1e9)
         stream.last_ns = at_ns
         if stream.ask.stream:
-            data = next_events(stream, progress, end - tokens, end, last)
+            data = stream.dialect.following(stream, progress, end - tokens, end, last)
             if self._log is not None:
                 stream.due_ns.append(at_ns)
                 stream.written_ns.append(time.monotonic_ns())
@@ -257,15 +273,18 @@ class Server:
             return
         stream, _, connection = entry
         self._keys.pop(connection, None)
-        self._metrics.finish(progress, at_ns, stream.answer.finish_reason)
+        self._metrics[progress.replica].finish(progress, at_ns, stream.answer.finish_reason)
         if stream.ask.stream:
             stream.wire.end()
         else:
-            body = whole_answer(stream, progress)
+            body = stream.dialect.whole(stream, progress)
             if self._log is not None:
                 stream.due_ns.append(at_ns)
                 stream.written_ns.append(time.monotonic_ns())
-            stream.wire.respond(200, body)
+            if stream.wire is connection:
+                connection.respond(200, body, headers=self._replica_header(progress))
+            else:
+                stream.wire.respond(200, body)
         self._log_served(stream, progress)
 
     def _log_served(self, stream: Stream, progress: Progress) -> None:
@@ -307,11 +326,18 @@ class Server:
     def _exposition(self, connection: Connection, _request: HttpRequest) -> None:
         mode = self._settings.mode
         profile = mode if isinstance(mode, Profile) else None
-        text = exposition(self._metrics, self._engine.figures(), self._settings.model, profile)
+        engines = self._engine.engines if isinstance(self._engine, Replicas) else [self._engine]
+        told = [(metrics, engine.figures()) for metrics, engine in zip(self._metrics, engines, strict=True)]
+        text = exposition(*told[0], self._settings.model, profile, told[1:])
         connection.respond(200, text, b"text/plain; version=0.0.4; charset=utf-8")
 
 
 def _engine(settings: Settings) -> Playable:
+    engines = [_replica(settings, number) for number in range(settings.replicas)]
+    return engines[0] if len(engines) == 1 else Replicas(engines, ROUTINGS[settings.routing](settings.seed))
+
+
+def _replica(settings: Settings, number: int) -> Playable:
     if isinstance(settings.mode, ExactTimeline):
         return ExactEngine(settings.mode)
-    return Engine(settings.mode, settings.seed)
+    return Engine(settings.mode, settings.seed + number)

@@ -103,11 +103,11 @@ def _no_usage(events: list[bytes], _before: int) -> list[bytes]:
 
 
 def _body(event: bytes) -> dict[str, Any] | None:
-    """The JSON of an event; None of the last one, which has none."""
-    if event == _DONE:
+    """The JSON of an event; None of the last one, which has none, and of those of APIs without choices."""
+    if not event.startswith(b"data: {"):
         return None
     body: dict[str, Any] = msgspec.json.decode(event.removeprefix(b"data: "))
-    return body
+    return body if "choices" in body else None
 
 
 def _event(body: dict[str, Any]) -> bytes:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from inferometer.client import tls
-from inferometer.client.apis import message_of
+from inferometer.client.apis import APIS, message_of
 from inferometer.config.models import Target, is_secret
 from inferometer.errors import UserError
 
@@ -97,7 +97,7 @@ def headers(target: Target) -> dict[str, str]:
         UnreachableError: a name or a value cannot be sent in an HTTP header (RFC 9110 section 5).
     """
     key = _key(target)
-    chosen = {"accept-encoding": "identity"} | ({"authorization": f"Bearer {key}"} if key else {})
+    chosen = {"accept-encoding": "identity"} | (APIS[target.api].key_headers(key) if key else {})
     if not _sendable(key):
         raise UnreachableError(
             f"the key in {target.api_key_file or target.api_key_env} has characters that no HTTP header can carry:"

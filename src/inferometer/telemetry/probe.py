@@ -7,15 +7,18 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from inferometer.client import sse
+from inferometer.client.answers import merged
 from inferometer.client.apis import APIS, Answer
 from inferometer.config.models import Target
 from inferometer.errors import UserError
 from inferometer.telemetry import ask
+from inferometer.workload.asks import Ask
+from inferometer.workload.tokens import FIRST_ID, Messages, Prompt
 
 T = TypeVar("T")
 
-Prompt = str | list[int] | list[dict[str, Any]]
+#: APIs of which a whole answer is asked for; the others are asked as in a run.
+_WHOLE = ("openai-chat", "openai-completions")
 
 #: Health and the list of models need no model: they answer at once or not at all.
 QUICK_S = 30.0
@@ -120,12 +123,12 @@ def _info(model: _Model) -> ModelInfo:
     return ModelInfo(model.id, model.max_model_len or meta.n_ctx, meta.n_vocab)
 
 
-def complete(target: Target, prompt: Prompt, max_tokens: int = 50) -> Completion:
-    """One answer of at most ``max_tokens`` tokens, not streamed.
+def complete(target: Target, prompt: Prompt | Messages, max_tokens: int = 50) -> Completion:
+    """One answer of at most ``max_tokens`` tokens, not streamed where the API is OpenAI's chat or completions.
 
     Args:
         target: without a model, the first one that the server lists is asked.
-        prompt: text, token ids (completions API only) or chat messages (chat API only).
+        prompt: text, token ids or messages; OpenAI's chat takes no ids, and its completions no messages.
         max_tokens: limit of output tokens.
 
     Raises:
@@ -133,6 +136,8 @@ def complete(target: Target, prompt: Prompt, max_tokens: int = 50) -> Completion
         ValueError: the target's API cannot take such a prompt.
     """
     named = with_model(target)
+    if named.api not in _WHOLE:
+        return _complete_by_stream(named, prompt, max_tokens)
     reply = _post(named, {**_body(named, prompt), "max_tokens": max_tokens})
     content = _convert(ask.decoded(named, reply), _Answer, reply, "a completion")
     if not content.choices:
@@ -150,21 +155,47 @@ def stream(target: Target, prompt: str, max_tokens: int = 50) -> Stream:
         UserError: no stream came; the sentence says why and what to try.
     """
     named = with_model(target)
-    api = APIS[named.api]
-    reply = _post(named, api.write(str(named.model), prompt, max_tokens))
-    ask.refuse(named, reply)
-    if "text/event-stream" not in reply.content_type and not reply.body.lstrip().startswith(
-        (b"data:", b"event:", b":")
-    ):
-        ask.decoded(named, reply)  # says so if it is not even JSON
+    reply = _ask_stream(named, prompt, max_tokens)
+    answer, ends = _read(named, reply)
+    return Stream(answer, _token_s(reply, ends), reply.seconds, reply.cut)
+
+
+def _complete_by_stream(target: Target, prompt: Prompt | Messages, max_tokens: int) -> Completion:
+    """The answer as a run will ask for it: what other APIs tell of it, they tell in their streams."""
+    reply = _ask_stream(target, prompt, max_tokens)
+    answer, _ = _read(target, reply)
+    if answer.error is not None or answer.malformed is not None:
+        raise UserError(f"{ask.shown(reply.url)} answers with an error: {answer.error or answer.malformed}")
+    api = APIS[target.api]
+    text = api.text(api.split(reply.body).data)
+    return Completion(text, answer.prompt_tokens, answer.output_tokens, answer.model, reply.seconds)
+
+
+def _ask_stream(target: Target, prompt: Prompt | Messages, max_tokens: int) -> ask.Reply:
+    api = APIS[target.api]
+    if api.needs_ids and isinstance(prompt, str):
+        prompt = [FIRST_ID + number for number in range(len(prompt.split()))]  # any will do, one for each word
+    body = api.write(str(target.model), Ask(prompt, None, max_tokens))
+    if target.models and api.adapter is not None:
+        body = merged(body, api.adapter(str(target.model)))
+    reply = _post(target, body)
+    ask.refuse(target, reply)
+    return reply
+
+
+def _read(target: Target, reply: ask.Reply) -> tuple[Answer, list[int]]:
+    """What a streamed answer says, and where its token events end in the body."""
+    api = APIS[target.api]
+    events = api.split(reply.body)
+    if not events.data and "text/event-stream" not in reply.content_type:
+        ask.decoded(target, reply)  # says so if it is not even JSON
         raise UserError(
             f"{ask.shown(reply.url)} does not stream: it answers with one JSON body; only streams can be measured"
         )
-    events = sse.parse(reply.body)
     answer = api.read(events.data, events.names)
     if answer.error is not None:
-        answer.error = ask.masked(named, answer.error)
-    return Stream(answer, _token_s(reply, [int(events.ends[i]) for i in answer.token_events]), reply.seconds, reply.cut)
+        answer.error = ask.masked(target, answer.error)
+    return answer, [int(events.ends[position]) for position in answer.token_events]
 
 
 def _token_s(reply: ask.Reply, ends: list[int]) -> list[float]:
@@ -187,8 +218,8 @@ def with_model(target: Target) -> Target:
     return target.model_copy(update={"model": served[0].id})
 
 
-def _body(target: Target, prompt: Prompt) -> dict[str, Any]:
-    is_messages = bool(prompt) and isinstance(prompt[0], dict)
+def _body(target: Target, prompt: Prompt | Messages) -> dict[str, Any]:
+    is_messages = isinstance(prompt, list) and bool(prompt) and isinstance(prompt[0], dict)
     if target.api == "openai-completions" and not is_messages:
         return {"model": target.model, "prompt": prompt}
     if target.api == "openai-chat" and (is_messages or isinstance(prompt, str)):
@@ -203,7 +234,9 @@ def path(target: Target) -> str:
 
 
 def _post(target: Target, body: dict[str, Any]) -> ask.Reply:
-    reply = ask.fetch(target, path(target), body)
+    told = {name.lower() for name in target.headers}
+    own = {name: value for name, value in APIS[target.api].headers.items() if name not in told}
+    reply = ask.fetch(target.model_copy(update={"headers": own | target.headers}), path(target), body)
     try:
         ask.refuse(target, reply)
     except ask.RefusedError as error:
