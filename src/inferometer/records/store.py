@@ -207,13 +207,8 @@ def _events(group: Any) -> int:
 
 
 def _stages(path: Path) -> set[int]:
-    return {
-        stage for _, table in _pieces_of_file(path, ["stage"], lambda *_: True) for stage in _values(table["stage"])
-    }
-
-
-def _values(column: Any) -> list[Any]:
-    return list(column.unique().to_pylist())
+    tables = (table for _, table in _pieces_of_file(path, ["stage"], lambda *_: True))
+    return {stage for table in tables for stage in table["stage"].unique().to_pylist()}
 
 
 def _batches(path: Path) -> Iterator[pa.RecordBatch]:
@@ -316,9 +311,7 @@ def _merge(directory: Path, stages: Container[int] | None) -> None:
 
 def create(directory: Path) -> bool:
     """Make a run directory; whether it is new. Raises ``UserError`` if it cannot be written or holds a run already."""
-    if any((directory / name).exists() for name in (PLAN, CONTEXT, PARQUET)) or list(
-        directory.glob("requests-*.arrow")
-    ):
+    if any((directory / name).exists() for name in (PLAN, CONTEXT, PARQUET)) or _streams(directory):
         raise UserError(f"{directory} holds a run already; nothing is overwritten: name another with --run-dir")
     new = not directory.exists()
     try:

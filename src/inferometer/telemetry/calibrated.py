@@ -17,6 +17,7 @@ from inferometer import __version__
 from inferometer.analysis.calibration import Calibration, Machine
 from inferometer.errors import UserError
 from inferometer.records import store
+from inferometer.telemetry.machine import cpus
 
 _CPUINFO = Path("/proc/cpuinfo")
 _STAT = Path("/proc/stat")
@@ -44,11 +45,6 @@ def this_machine() -> Machine:
     return Machine(
         cpu=_cpu(), cpus=cpus(), kernel=platform.release(), python=platform.python_version(), inferometer=__version__
     )
-
-
-def cpus() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cpu() -> str:

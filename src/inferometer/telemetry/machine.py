@@ -24,6 +24,11 @@ class Reading(NamedTuple):
     zero_windows: int | None
 
 
+def cpus() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def read(proc: Path = PROC) -> Reading:
     """The counters now."""
     scheduled = _numbers(proc / "self" / "schedstat")
