@@ -10,7 +10,7 @@ import inferometer
 
 SOURCE = Path(inferometer.__file__).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
-FLOW = ("config", "workload", "schedule", "client", "records", "analysis", "report")
+FLOW = ("config", "workload", "schedule", "client", "records", "analysis", "report", "export")
 BESIDE = ("telemetry", "engine", "runner", "simulator", "cli")
 #: Types that every room may use: no I/O, nothing to the right of them.
 SHARED = {"errors", "records.record", ""}
@@ -23,11 +23,14 @@ PURE = (
     "client/sse.py",
     "client/exchange.py",
     "client/failure.py",
-    "client/apis.py",
+    *(f"client/{name}.py" for name in ("apis", "answers", "prompts", "openai", "responses", "anthropic", "tgi")),
+    *(f"client/{name}.py" for name in ("ollama", "embeddings", "generate", "ndjson", "fit", "jobs")),
     "simulator/model.py",
     "simulator/exact.py",
     "simulator/blocks.py",
-    *(f"simulator/{name}.py" for name in ("faults", "styles", "streams", "events", "bodies")),
+    *(f"simulator/{name}.py" for name in ("faults", "styles", "streams", "events", "bodies", "dialects")),
+    *(f"simulator/{name}.py" for name in ("anthropic", "responses", "tgi", "ollama", "embeddings", "generate")),
+    "workload/images.py",
     "client/retry.py",
     "runner/rules.py",
 )

@@ -269,7 +269,7 @@ def test_a_large_run_is_read_piece_by_piece(directory: Path, monkeypatch: pytest
 def test_a_run_that_changes_meanwhile_is_said(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store.finish(directory)
     monkeypatch.setattr(load, "EVENTS_IN_MEMORY", 100)
-    frame: Any = load._requests(directory)
+    frame: Any = load.requests_of(directory)
     store.keep(directory, {0})
     with pytest.raises(UserError, match="changed while it was read"):
         list(frame.parts())

@@ -47,6 +47,7 @@ def test_counts_and_failures() -> None:
     assert stage["counts"] == {
         "planned": 20,
         "sent": 3,
+        "left_out": 0,
         "ok": 1,
         "failed": 3,
         "failures": [

@@ -60,7 +60,9 @@ PARTS: dict[str, Callable[[], str]] = {
     "flags of run": lambda: flags("run"),
     "flags of check": lambda: flags("check"),
     "flags of report": lambda: flags("report"),
+    "flags of export": lambda: flags("export"),
     "flags of simulate": lambda: flags("simulate"),
+    "flags of compare": lambda: flags("compare"),
     "targets": targets,
     "outcomes": outcomes,
 }

@@ -20,6 +20,7 @@ from generated import PAGES, PARTS, ROOT, parts
 
 from inferometer import cli
 from inferometer.analysis import validity
+from inferometer.analysis.limits import LIMITS
 from inferometer.config.models import Plan
 from inferometer.records.record import COLUMNS
 
@@ -157,7 +158,9 @@ def test_columns_are_those_of_a_record() -> None:
 
 def test_every_finding_is_described() -> None:
     source = Path(validity.__file__).read_text()
-    named = re.findall(r'Finding\(\s*"([^"]+)"', source) + re.findall(r'_reading_lag\(e, "\w+", "([^"]+)"', source)
+    named = [limit.name for limit in LIMITS.values()]
+    named += re.findall(r"Finding\(\s*\"([^\"]+)\"", source)
+    named += re.findall(r"_reading_lag\(e, \"\w+\", \"([^\"]+)\"", source)
     assert len(named) > 20
     page = (ROOT / "docs" / "validity.md").read_text()
     assert [finding for finding in named if f"`{finding}`" not in page] == []

@@ -13,14 +13,14 @@ from inferometer.analysis.attempts import retried_rows
 from inferometer.analysis.frame import Floats, Frame, Texts
 from inferometer.analysis.metrics import BY_NAME, guessed_rows
 from inferometer.analysis.window import Window, mean_in_flight
-from inferometer.config.models import ClosedLoop, Open
+from inferometer.config.models import Closed, Load, Open, Users
 from inferometer.records.record import WorkerStage
 
 Figures = dict[str, float | None]
 _MS_PER_NS = 1e-6
 
 
-def figures(frame: Frame, workers: Sequence[WorkerStage], load: ClosedLoop | Open) -> Figures:
+def figures(frame: Frame, workers: Sequence[WorkerStage], load: Load) -> Figures:
     """Every figure of one stage, from its measured requests and what its workers say of themselves."""
     sending = _schedule(frame, load) if isinstance(load, Open) else _concurrency(frame, load)
     processes = _processes(workers)
@@ -50,8 +50,10 @@ def _schedule(frame: Frame, load: Open) -> Figures:
     }
 
 
-def _concurrency(frame: Frame, load: ClosedLoop) -> Figures:
-    """How full the loop was kept from the first time that it could be full to its last send."""
+def _concurrency(frame: Frame, load: Closed) -> Figures:
+    """How full the loop was kept from the first time that it could be full to its last send; unknown of users."""
+    if isinstance(load, Users):
+        return {"mean_in_flight": None, "in_flight_of_asked": None}
     sent_ns = np.sort(frame.first_try_ns[np.isfinite(frame.first_try_ns)])
     full = len(sent_ns) > load.concurrency and sent_ns[-1] > sent_ns[load.concurrency - 1]
     if not full:

@@ -49,6 +49,8 @@ class Frame:
 
     stage: Floats
     worker: Floats
+    turn: Floats
+    prefix_group: Floats
     scheduled_ns: Floats
     first_try_ns: Floats
     sent_ns: Floats
@@ -72,6 +74,8 @@ class Frame:
     output_tokens_source: Texts
     model: Texts
     model_answered: Texts
+    request_class: Texts
+    replica: Texts
     clock: Texts
     ok: Bools
     measured: Bools

@@ -12,10 +12,12 @@ import numpy as np
 
 from inferometer.analysis.calibration import Calibration
 from inferometer.analysis.frame import Events, Frame, Ints, events_of, stored
+from inferometer.analysis.reading import reading
+from inferometer.analysis.server_samples import Told, from_table
 from inferometer.analysis.summary import summarise
 from inferometer.config import files
 from inferometer.errors import UserError
-from inferometer.records import store
+from inferometer.records import store, telemetry
 from inferometer.records.record import WorkerStage
 
 if TYPE_CHECKING:
@@ -30,17 +32,24 @@ def summary_of(directory: Path) -> dict[str, Any]:
     if not (directory / store.PLAN).exists():
         raise UserError(f"{directory} is not a run directory: it has no {store.PLAN}")
     plan = files.read_plan(directory / store.PLAN)
-    context = _context(directory)
+    context = context_of(directory)
     workers = msgspec.convert(context.get("workers", []), list[WorkerStage])
     told = {
         "state": context.get("state", "running"),
         "sessions": len(context.get("sessions", [])) or 1,
         "prompts": context.get("prompts"),
     }
-    return summarise(plan, _requests(directory), workers, _calibration(context)) | told
+    summary = summarise(plan, requests_of(directory), workers, _calibration(context), _told(directory)) | told
+    return summary | {"reading": msgspec.to_builtins(reading(summary))}
 
 
-def _requests(directory: Path) -> pa.Table | Frame:
+def _told(directory: Path) -> Told | None:
+    """What the servers said of themselves; None if nothing is known."""
+    table = telemetry.read(directory)
+    return None if table is None else from_table(table)
+
+
+def requests_of(directory: Path) -> pa.Table | Frame:
     """All rows in memory, or all but their events."""
     if store.event_count(directory) <= EVENTS_IN_MEMORY:
         return store.read(directory)
@@ -71,7 +80,8 @@ def _calibration(context: dict[str, Any]) -> Calibration | None:
         return None
 
 
-def _context(directory: Path) -> dict[str, Any]:
+def context_of(directory: Path) -> dict[str, Any]:
+    """``context.json`` of a run; empty if it is not there or not whole."""
     try:
         context: dict[str, Any] = json.loads((directory / store.CONTEXT).read_text())
     except (OSError, ValueError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,13 +15,20 @@ from inferometer import __version__
 from inferometer.analysis import window as windows
 from inferometer.analysis.attempts import attempts, by_model, retried_rows
 from inferometer.analysis.calibration import Calibration, share_of_calibrated
+from inferometer.analysis.classes import classes
 from inferometer.analysis.frame import Floats, Frame, Texts, from_table, stage_of
-from inferometer.analysis.metrics import METRICS, met, output_counts, unjudged
-from inferometer.analysis.stats import Description
+from inferometer.analysis.metrics import BY_NAME, METRICS, met, output_counts, unjudged
+from inferometer.analysis.parts import in_ms
+from inferometer.analysis.prefixes import groups, prefixes
+from inferometer.analysis.replicas import evenness, replicas
+from inferometer.analysis.server_samples import Span, Told
+from inferometer.analysis.server_view import Seen, server_view
 from inferometer.analysis.streamed import alike, describe
+from inferometer.analysis.turns import turns
 from inferometer.analysis.validity import judge
-from inferometer.config.models import ClosedLoop, Open, Plan, Slo, Stage, Target, TraceLoop
+from inferometer.config.models import ClosedLoop, Load, Open, Plan, Slo, Stage, Target, TraceLoop, Users
 from inferometer.records.record import WorkerStage
+from inferometer.workload.shared_prefix import known_prefixes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,7 +40,11 @@ _S_PER_NS = 1e-9
 
 
 def summarise(
-    plan: Plan, requests: pa.Table | Frame, workers: Sequence[WorkerStage], calibration: Calibration | None = None
+    plan: Plan,
+    requests: pa.Table | Frame,
+    workers: Sequence[WorkerStage],
+    calibration: Calibration | None = None,
+    told: Told | None = None,
 ) -> dict[str, Any]:
     """The meaning of a run's records.
 
@@ -42,6 +54,7 @@ def summarise(
             of them.
         workers: what the workers say of each stage; may be empty for a run that was killed.
         calibration: of the machine that the run was made on, if there is one.
+        told: what the servers said of themselves, if they were asked.
 
     Returns:
         Values for strict JSON. Stages that left no trace are absent. Times are seconds since the run's epoch.
@@ -61,9 +74,33 @@ def summarise(
             "percentiles": [f"{percent:g}" for percent in plan.report.percentiles],
         },
         "stages": [
-            _stage(plan, i, frame, workers, calibration) for i in range(len(plan.scenario.stages)) if i in begun
+            _stage(plan, i, frame, workers, calibration) | {"server": _server(plan, i, frame, told)}
+            for i in range(len(plan.scenario.stages))
+            if i in begun
         ],
     }
+
+
+def _server(plan: Plan, index: int, frame: Frame, told: Told | None) -> dict[str, Any] | None:
+    """What the servers saw of a stage, all of its measured requests included; None if they were not asked."""
+    rows = stage_of(frame, index, open_loop=isinstance(plan.scenario.stages[index].load, Open))
+    whole = windows.whole_window(rows)
+    if told is None or whole is None:
+        return None
+    later = frame.first_try_ns[frame.first_try_ns > whole.end_ns]
+    span = Span(whole.start_ns, whole.end_ns, float(later.min()) if len(later) else math.inf)
+    good = rows.where(rows.ok)
+    sides = {"prompt_tokens": good.prompt_tokens, "output_tokens": output_counts(good)}
+    means = {f"{name}_mean_ms": _mean(BY_NAME[name].samples(good).values) for name in ("tpot",)}
+    seen = Seen(
+        ttft_mean_ms=_mean((good.first_token_ns - good.sent_ns) / 1e6),
+        e2el_mean_ms=_mean((good.last_token_ns - good.sent_ns) / 1e6),
+        **means,
+        **{side: float(np.nansum(counts)) if np.isfinite(counts).any() else None for side, counts in sides.items()},
+        requests_ok=len(good),
+        requests_failed=len(rows) - len(good),
+    )
+    return server_view(told, span, seen)
 
 
 def _stage(
@@ -72,17 +109,23 @@ def _stage(
     stage = plan.scenario.stages[index]
     rows = stage_of(frame, index, open_loop=isinstance(stage.load, Open))
     reports = [worker for worker in workers if worker.stage == index]
-    whole, steady = windows.whole_window(rows), windows.steady_window(rows, stage.load)
-    throughput = _throughput(rows, whole)
+    all_of_it = _throughput(rows, windows.whole_window(rows))
     missing = float(max(0, plan.workers - len(reports))) if reports else None
-    known = {"workers_missing": missing, **_calibrated(calibration, plan.workers, throughput)}
+    pausing = plan.scenario.workload.pausing
+    known = {"workers_missing": missing, **_calibrated(calibration, plan.workers, all_of_it)}
+    known |= {"in_flight_of_asked": None} if pausing else {}
     verdict = judge(rows, reports, stage, plan.report.percentiles, known)
+    left_out, rows = len(rows), windows.counted(rows, stage)
+    left_out -= len(rows)
+    whole = windows.whole_window(rows)
+    steady = windows.steady_window(rows, stage.load, pausing=pausing)
+    throughput = _throughput(rows, whole)
     open_loop = isinstance(stage.load, Open)
     return {
         "stage": index,
         "name": stage.name,
         "load": _load(stage.load),
-        "counts": _counts(rows, stage, reports),
+        "counts": _counts(rows, stage, reports) | {"left_out": left_out},
         "window": _window(whole),
         "throughput": throughput,
         "steady_window": _window(steady),
@@ -99,6 +142,7 @@ def _stage(
             }
             for name, own in by_model(rows)
         ],
+        **_parts(rows, frame, plan, index),
         "slos": _slos(rows, plan.scenario.slos, whole),
         "verdict": msgspec.to_builtins(verdict),
     }
@@ -121,10 +165,13 @@ def _target(target: Target) -> dict[str, Any]:
     return {"name": target.name, "base_url": base_url, "api": target.api, "model": target.model}
 
 
-def _load(load: ClosedLoop | Open) -> dict[str, Any]:
+def _load(load: Load) -> dict[str, Any]:
     """``rate_per_s`` is a number; in words ("inf", "1 to 20") where it is infinite or changes, as ``course`` says."""
     if isinstance(load, ClosedLoop):
         return {"type": load.type, "concurrency": load.concurrency}
+    if isinstance(load, Users):
+        spawn_rate = load.spawn_rate if math.isfinite(load.spawn_rate) else None
+        return {"type": load.type, "users": load.users, "spawn_rate_per_s": spawn_rate, "think": load.think.text}
     told = {"type": load.type, "rate_per_s": load.text if load.steady_rate is None else load.steady_rate}
     if isinstance(load, TraceLoop):
         return {**told, "speed": load.speed, "max_in_flight": load.max_in_flight}
@@ -194,7 +241,7 @@ def _throughput(frame: Frame, window: windows.Window | None) -> dict[str, Any] |
 
 
 def _metrics(frame: Frame, plan: Plan, *, open_loop: bool) -> dict[str, Any]:
-    percents = tuple(sorted({*PERCENTS, *plan.report.percentiles}))
+    percents = _percents(plan)
     apart = open_loop or bool(retried_rows(frame).any())
     chosen = [metric for metric in METRICS if apart or not metric.from_send]
     samples = {metric.name: metric.samples(frame) for metric in chosen}
@@ -204,13 +251,24 @@ def _metrics(frame: Frame, plan: Plan, *, open_loop: bool) -> dict[str, Any]:
     described = {name: describe(sample, percents, plan.seed) for name, sample in samples.items()}
     if same:
         described["event_gap"] = described["itl"]
-    return {name: _in_ms(found) for name, found in described.items() if found is not None}
+    return {name: in_ms(found) for name, found in described.items() if found is not None}
 
 
-def _in_ms(found: Description) -> dict[str, Any]:
-    plain = msgspec.to_builtins(found)
-    others = {key: plain.pop(key) for key in ("count", "resolution") if key in plain}
-    return {f"{key}_ms": value for key, value in plain.items()} | others
+def _percents(plan: Plan) -> tuple[float, ...]:
+    return tuple(sorted({*PERCENTS, *plan.report.percentiles}))
+
+
+def _parts(rows: Frame, run: Frame, plan: Plan, stage: int) -> dict[str, Any]:
+    """Tables of parts of a stage; None where there is nothing to tell."""
+    percents, seed = _percents(plan), plan.seed
+    return {
+        "classes": classes(rows, percents, seed),
+        "turns": turns(rows, percents, seed),
+        "prefixes": prefixes(rows, run, percents, seed, known_prefixes(plan, stage)),
+        "prefix_groups": groups(rows, run),
+        "replicas": replicas(rows, percents, seed),
+        "evenness": evenness(rows),
+    }
 
 
 def _lengths(frame: Frame) -> dict[str, Any]:

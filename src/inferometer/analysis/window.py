@@ -10,7 +10,7 @@ import numpy as np
 
 from inferometer.analysis.frame import Bools, Floats, Frame
 from inferometer.analysis.metrics import carried_tokens, output_counts
-from inferometer.config.models import ClosedLoop, Open
+from inferometer.config.models import Load, Open, Stage, Users
 
 #: A closed loop is at its full level from this share of its concurrency on.
 FULL_LEVEL = 0.95
@@ -48,14 +48,28 @@ def whole_window(frame: Frame) -> Window | None:
     return _window(float(frame.first_try_ns[sent].min()), float(frame.end_ns.max()))
 
 
-def steady_window(frame: Frame, load: ClosedLoop | Open) -> Window | None:
+def counted(frame: Frame, stage: Stage) -> Frame:
+    """Without the requests of the stage's first ``warmup_s`` and last ``cooldown_s`` seconds, by their start."""
+    if not len(frame) or not (stage.warmup_s or stage.cooldown_s):
+        return frame
+    first_ns = frame.scheduled_ns.min() + stage.warmup_s * _NS_PER_S
+    last_ns = frame.scheduled_ns.max() - stage.cooldown_s * _NS_PER_S
+    return frame.where((frame.scheduled_ns >= first_ns) & (frame.scheduled_ns <= last_ns))
+
+
+def steady_window(frame: Frame, load: Load, *, pausing: bool = False) -> Window | None:
     """The time during which the load was at its full level; None if it never was.
 
     Closed loop: from the first moment with at least 95 % of the concurrency in flight to the last time that this
-    level is left; dips inside stay in. Open loop: from the first to the last scheduled time.
+    level is left; dips inside stay in. Open loop: from the first to the last scheduled time. Where users pause between
+    requests (``pausing``): from the moment when all of them are there to the last send.
     """
     if isinstance(load, Open):
         return _window(float(frame.scheduled_ns.min()), float(frame.scheduled_ns.max())) if len(frame) else None
+    if pausing or isinstance(load, Users):
+        sent_ns = frame.first_try_ns[np.isfinite(frame.first_try_ns)]
+        there_ns = load.users / load.spawn_rate * _NS_PER_S if isinstance(load, Users) else 0.0
+        return _window(float(sent_ns.min()) + there_ns, float(sent_ns.max())) if len(sent_ns) else None
     times_ns, in_flight = in_flight_steps(frame)
     full = np.flatnonzero(in_flight >= FULL_LEVEL * load.concurrency)
     if not len(full):

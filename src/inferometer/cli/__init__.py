@@ -20,6 +20,8 @@ COMMANDS = {
     "run": "benchmark a target; without arguments, practise on the embedded simulator",
     "check": "is this endpoint alive: health, models, one completion, one stream",
     "report": "show a run directory again, finished or killed",
+    "compare": "runs side by side, with statistics; regressions against a baseline; history",
+    "export": "write a run in the result format of another tool",
     "calibrate": "how far this machine can be trusted as a client",
     "simulate": "the simulator as a server to practise on",
     "schema": "print the JSON Schema of a plan",

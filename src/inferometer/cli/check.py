@@ -11,6 +11,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Literal, NamedTuple
 
+from inferometer.client.apis import APIS
 from inferometer.config.models import Target, Timeouts
 from inferometer.errors import UserError
 from inferometer.telemetry import ask, probe
@@ -21,20 +22,17 @@ SAMPLE_CHARACTERS = 500
 #: 5,000 tokens per second in one stream: no engine decodes so fast, but a buffer hands events out faster.
 BURST_GAP_S = 0.0002
 
-Api = Literal["openai-completions", "openai-chat"]
-
 #: Name of the backend -> APIs to try, in this order.
-BACKENDS: dict[str | None, tuple[Api, ...]] = {
+BACKENDS: dict[str | None, tuple[str, ...]] = {
     None: ("openai-completions", "openai-chat"),
     "openai": ("openai-completions",),
-    "openai-chat": ("openai-chat",),
-}
+} | {api: (api,) for api in APIS if api != "openai-completions"}
 
 #: Chat models answer a question; a model that only continues a text needs one that goes on.
-PROMPTS: dict[Api, str] = {
-    "openai-completions": "Once upon a time, in a small town by the sea, there was an old lighthouse keeper who",
-    "openai-chat": "Name three colours of the rainbow and say what each reminds you of.",
-}
+QUESTION = "Name three colours of the rainbow and say what each reminds you of."
+BEGINNING = "Once upon a time, in a small town by the sea, there was an old lighthouse keeper who"
+#: APIs that continue a text.
+CONTINUING = ("openai-completions", "ollama-generate", "tgi", "vllm-generate")
 
 #: What a server may answer when it has no such route, or has it for other models than this one.
 NOT_THIS_ROUTE = (400, 404, 405, 422, 501)
@@ -128,7 +126,7 @@ def render(row: Row, colour: bool, unicode: bool) -> str:
     return f"{painted} {row.name:<10}  {row.reason}"
 
 
-def checks(target: Target, apis: tuple[Api, ...]) -> Iterator[Row]:
+def checks(target: Target, apis: tuple[str, ...]) -> Iterator[Row]:
     """Ask one thing after the other; the rows end early when nothing further could be asked."""
     health = _health(target)
     yield health
@@ -185,13 +183,13 @@ def _model(target: Target, served: list[probe.ModelInfo], listed: bool) -> Row:
     return Row("good", "model", f"{name}, max_model_len {length}")
 
 
-def _completion(target: Target, apis: tuple[Api, ...]) -> tuple[Target, Row, probe.Completion | None]:
+def _completion(target: Target, apis: tuple[str, ...]) -> tuple[Target, Row, probe.Completion | None]:
     """The first API that answers; a route that is absent, or is not for this model, leads to the next one."""
     reasons = []
     for api in apis:
         chosen = target.model_copy(update={"api": api})
         try:
-            answer = probe.complete(chosen, PROMPTS[api], OUTPUT_TOKENS)
+            answer = probe.complete(chosen, _prompt(api), OUTPUT_TOKENS)
         except ask.RefusedError as error:
             reasons.append(str(error))
             if error.status in NOT_THIS_ROUTE:
@@ -219,9 +217,13 @@ def _completed(target: Target, answer: probe.Completion, fell_back: bool) -> Row
     return Row("good", "completion", told)
 
 
+def _prompt(api: str) -> str:
+    return BEGINNING if api in CONTINUING else QUESTION
+
+
 def _stream(target: Target) -> Row:
     try:
-        told = probe.stream(target, PROMPTS[target.api], OUTPUT_TOKENS)
+        told = probe.stream(target, _prompt(target.api), OUTPUT_TOKENS)
     except UserError as error:
         return Row("bad", "stream", str(error))
     faults = _faults(told)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from inferometer.config.models import ClosedLoop, Load, Phase, Stage, TraceLoop
+from inferometer.config.models import ClosedLoop, Load, Phase, Stage, TraceLoop, Users
 from inferometer.runner.local import Progress, Watch
 
 #: Seconds between two lines where there is no terminal.
@@ -37,10 +37,22 @@ def title(stage: Stage) -> str:
 def _load(load: Load) -> str:
     if isinstance(load, ClosedLoop):
         return f"concurrency {load.concurrency}"
+    if isinstance(load, Users):
+        return load.text
     if load.at_once:
         return "all at once"
     cap = f", at most {load.max_in_flight} in flight" if load.max_in_flight else ""
     return f"{load.text}{cap}" if isinstance(load, TraceLoop) else f"{load.text} req/s {load.arrivals}{cap}"
+
+
+def _done(progress: Progress, planned: int | None, elapsed_s: float) -> str:
+    ended = progress.totals.ended
+    if progress.conversations:
+        return f"{ended} turns" + (f" of {planned} conversations" if planned else f" in {elapsed_s:.0f} s")
+    if planned:
+        return f"{ended}/{planned}"
+    until = f" of {progress.stage.duration_s:g}" if progress.stage.duration_s else ""
+    return f"{ended} in {elapsed_s:.0f}{until} s"
 
 
 def line(progress: Progress) -> str:
@@ -51,7 +63,7 @@ def line(progress: Progress) -> str:
     elapsed_s = max(progress.elapsed_s, 1e-9)
     parts = [
         f"[{progress.number}/{progress.stages}] {name:<16}",
-        f"{totals.ended}/{planned}" if planned else f"{totals.ended} in {elapsed_s:.0f} of {stage.duration_s:g} s",
+        _done(progress, planned, elapsed_s),
         f"{totals.started - totals.ended} in flight",
         f"{totals.ended / elapsed_s:.1f} req/s",
         f"{totals.tokens / elapsed_s:.0f} tok/s",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inferometer import __version__
+from inferometer.cli.export import SAVE_FLAGS, check_save, save_flags, save_result
 from inferometer.cli.streams import outliving_terminals
 from inferometer.config import files
 from inferometer.config.catalog.targets import partial_plan
@@ -30,7 +31,7 @@ Exit codes: 0 done; 1 stopped early by a rule; 2 usage or no server; 3 requests 
 
 #: Flags that are given even if they are not: their values then. --resume goes with --strict and --output alone.
 DEFAULTS = {"target": None, "config": None, "run_dir": None, "dry_run": False}
-BESIDE_RESUME = {"command", "resume", "strict", "output"}
+BESIDE_RESUME = {"command", "resume", "strict", "output", *SAVE_FLAGS}
 
 #: The share of failed requests above which a run ends with exit code 3.
 FAILED_SHARE = 0.05
@@ -49,6 +50,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--resume", type=Path, metavar="DIR", help="go on with the run in this directory at the stage where it was cut"
     )
     parser.add_argument("--output", type=Path, metavar="FILE.json", help="also write the summary here")
+    save_flags(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the resolved plan and stop")
     parser.add_argument("--strict", action="store_true", help="exit 4 unless every stage is VALID")
 
@@ -81,6 +83,7 @@ def _begin(options: argparse.Namespace) -> int:
     if options.dry_run:
         print(files.dump(plan), end="")
         return 0
+    check_save(options)
     _check_output(options.output)
     from inferometer.records import store
 
@@ -99,6 +102,7 @@ def _begin(options: argparse.Namespace) -> int:
 def _resume(options: argparse.Namespace) -> int:
     """Play the stages that are not finished, if there are any."""
     _refuse_other_flags(options)
+    check_save(options)
     _check_output(options.output)
     from inferometer.records import store
     from inferometer.runner.conduct import conclude
@@ -258,6 +262,8 @@ def _show(directory: Path, options: argparse.Namespace, voice: Voice) -> dict[st
     summary = summary_of(directory)
     for path in filter(None, (directory / store.SUMMARY, options.output)):
         store.write_json(path, summary)
+    for path in save_result(options, directory):
+        voice.note(f"saved: {path}")
     for stage in summary["stages"]:
         voice.log(f"stage {stage['stage'] + 1}: {stage['verdict']['verdict']}{_findings(stage['verdict'])}")
     print(render(summary, colour=wants_colour(sys.stdout)), flush=True)

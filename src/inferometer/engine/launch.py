@@ -30,6 +30,13 @@ READY = re.compile(rb"^listening on (http://\S+)$", re.MULTILINE)
 Note = Callable[[str], object]
 
 
+class Child(NamedTuple):
+    """A server that listens at ``base_url`` (``http://127.0.0.1:PORT``), and its process id."""
+
+    base_url: str
+    pid: int
+
+
 class Address(NamedTuple):
     """Where a started server listens (``http://127.0.0.1:PORT``) and the name of its model."""
 
@@ -51,8 +58,16 @@ def started(engine: Engine, log: Path, model: str | None = None, note: Note | No
         UserError: the engine is not installed, its weights cannot be had, or it was not ready within 60 s.
     """
     module, arguments, name = COMMANDS[engine.kind](engine, model, note)
+    with serving(module, arguments, log) as child:
+        yield Address(child.base_url, name)
+
+
+@contextmanager
+def serving(module: str, arguments: list[str], log: Path) -> Iterator[Child]:
+    """``python -m module`` as a server on a free port, stopped when the block ends. Errors as of ``started``."""
+    own = ["--die-with-parent"] if sys.platform.startswith("linux") else []
     # -P keeps files of the working folder from being taken for modules, as for the installed command.
-    command = [sys.executable, "-P", "-m", module, *arguments, "--port", "0", "--die-with-parent"]
+    command = [sys.executable, "-P", "-m", module, *arguments, "--port", "0", *own]
     # A file of its own for stdout: in one file with stderr, the line that says "ready" can land inside another line.
     with log.open("ab") as sink, TemporaryFile() as said:
         start = sink.tell()
@@ -62,7 +77,7 @@ def started(engine: Engine, log: Path, model: str | None = None, note: Note | No
         )
         try:
             if address := _ready(process, said.fileno()):
-                yield Address(address, name)
+                yield Child(address, process.pid)
                 return
             raise UserError(f"{module} {_why(process)}; its last lines ({log}):{_tail(log, start)}")
         finally:

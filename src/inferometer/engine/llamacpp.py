@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import os
 import signal
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 from inferometer.engine.weights import smollm2
 from inferometer.errors import UserError
+from inferometer.telemetry.machine import cpus
 
 ALIAS = "smollm2-135m"
 
@@ -102,17 +102,12 @@ def _arguments() -> argparse.ArgumentParser:
         "--slots", type=int, default=4, help="requests decoded together; they share the context (default 4)"
     )
     parser.add_argument("--context", type=int, default=8192, metavar="TOKENS", help="tokens of context (default 8192)")
-    parser.add_argument("--threads", type=int, default=cores(), help="threads that compute (default: the usable cores)")
+    parser.add_argument("--threads", type=int, default=cpus(), help="threads that compute (default: the usable cores)")
     parser.add_argument(
         "--alias", metavar="NAME", help=f"model name to answer to (default {ALIAS}, or the file's name)"
     )
     parser.add_argument("--die-with-parent", action="store_true", help="end when the starting process is gone (Linux)")
     return parser
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 if __name__ == "__main__":

@@ -10,6 +10,11 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
+from inferometer.analysis.diagnosis import Finding
+from inferometer.report import reading
+from inferometer.report.groups import tables
 from inferometer.report.tables import FEW, by_model, level, sweep
 
 WIDTH = 50
@@ -50,6 +55,8 @@ def render(summary: dict[str, Any], colour: bool = False) -> str:
     if len(stages) > 1:
         titled = [f"{_heading(stage)}\n{block}" for stage, block in zip(stages, blocks, strict=True)]
         blocks = [*titled, sweep(summary)]
+    if findings := summary.get("reading"):
+        blocks.append(reading.plain(msgspec.convert(findings, list[Finding])))
     if prompts := summary.get("prompts"):
         blocks.append(f"Prompts: {prompts['note']}.")
     if (state := summary.get("state")) in _STATES:
@@ -67,9 +74,11 @@ def stage_result(stage: dict[str, Any], report: dict[str, Any], *, colour: bool 
         *_steady(stage),
         *_lengths(stage["lengths"]),
         *_client(stage["verdict"]["figures"]),
+        *_server(stage.get("server")),
         *_failures(stage["counts"]["failures"]),
         *_attempts(stage.get("attempts")),
         *_models(stage.get("models", [])),
+        *(line for title, table in tables(stage) for line in (_rule(title), *table)),
         *_notes(stage["verdict"]),
         _rule("", "="),
     ]
@@ -206,6 +215,28 @@ def _percent(share: float | None) -> float | None:
     return None if share is None else 100 * share
 
 
+def _server(server: dict[str, Any] | None) -> Iterator[str]:
+    """What the server said of the same time."""
+    if server is None:
+        return
+    yield _rule("Server" if server["compared_with"] is None else f"Server ({server['compared_with']})")
+    engine = server["engines"].get(server["compared_with"], {})
+    yield from _number("Requests running, peak:", server["running_peak"])
+    yield from _number("Requests waiting, peak:", server["waiting_peak"])
+    yield from _number("KV cache used, peak (%):", _percent(server["kv_cache_usage_peak"]))
+    yield from _number("Prefix cache hit rate (%):", _percent(engine.get("prefix_cache_hit_rate")))
+    yield from _number("Pre-emptions:", server["preemptions"])
+    yield from _number("GPU utilisation, peak (%):", _percent(server["gpu_utilisation_peak"]))
+    for name, pair in server["compared"].items():
+        if "server_mean_ms" in pair:
+            yield from _number(f"Mean {name.upper()}, server (ms):", pair["server_mean_ms"])
+            yield from _number(f"Mean {name.upper()}, client - server (ms):", pair["difference_ms"])
+        elif pair["difference"]:
+            yield from _count(f"{name.replace('_', ' ').capitalize()}, client - server:", pair["difference"])
+    for note in server["notes"]:
+        yield textwrap.fill(note, _NOTE_WIDTH, initial_indent="  ", subsequent_indent="    ")
+
+
 def _failures(failures: list[dict[str, Any]]) -> Iterator[str]:
     if failures:
         yield _rule("Failures")
@@ -240,6 +271,6 @@ def _notes(verdict: dict[str, Any]) -> list[str]:
 
 def _heading(stage: dict[str, Any]) -> str:
     """One line that names a stage by its load."""
-    kind = "concurrency" if stage["load"]["type"] == "closed" else "request rate"
+    kind = {"closed": "concurrency", "users": "users"}.get(stage["load"]["type"], "request rate")
     name = f" ({stage['name']})" if stage.get("name") else ""
     return f"Stage {stage['stage'] + 1}{name}: {kind} {level(stage['load'])}"

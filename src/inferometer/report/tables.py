@@ -9,7 +9,7 @@ from typing import Any
 FEW = "~"
 SWEEP_HEADER = ("req/s", "out tok/s", "TTFT p50", "TTFT p95", "ITL p50", "ITL p95", "E2E p50", "E2E p95")
 
-_FIRST_COLUMN = {"closed": "concurrency", "open": "rate (req/s)", "trace": "rate (req/s)"}
+_FIRST_COLUMN = {"closed": "concurrency", "open": "rate (req/s)", "trace": "rate (req/s)", "users": "users"}
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -53,6 +53,8 @@ def level(load: dict[str, Any]) -> str:
     """The load of a stage in a word: its concurrency or its rate, in words where that changes."""
     if load["type"] == "closed":
         return str(load["concurrency"])
+    if load["type"] == "users":
+        return str(load["users"])
     return load["rate_per_s"] if isinstance(load["rate_per_s"], str) else f"{load['rate_per_s']:g}"
 
 

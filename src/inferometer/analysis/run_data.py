@@ -1,0 +1,189 @@
+"""A run as comparisons see it: stages with figures, and the series behind them where there are rows.
+
+Our own runs, summaries without rows and results of other tools all become this; nothing later asks which it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from inferometer.analysis import repeats
+from inferometer.analysis.frame import Bools, Floats, Frame, stage_of
+from inferometer.analysis.metrics import BY_NAME, output_counts
+from inferometer.analysis.stats import Estimate, Samples
+from inferometer.analysis.streamed import Histogram
+from inferometer.analysis.thresholds import PLAIN, STATISTICS, figure, stage_key
+from inferometer.config.models import Open, Plan, Stage
+
+#: Metrics with one value per request: their series are compared. ITL has a value per token: its figures are.
+SERIES = ("ttft", "tpot", "e2el", "ntpot")
+_NONE: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StageData:
+    """One load of one run.
+
+    Attributes:
+        key: name and load, as ``thresholds.stage_key`` says it; stages of two runs are matched by it.
+        figures: by name of ``thresholds.figure``, in its unit.
+        series: by name of a metric, values of successful requests in ms in the order of their start; may be empty.
+        facts: what must agree for the figures to be comparable (numbers or words; None: unknown).
+        verdict: of the instrument; "" if nobody judged.
+    """
+
+    key: str
+    figures: Mapping[str, Estimate]
+    series: Mapping[str, Floats] = field(default_factory=dict)
+    facts: Mapping[str, str | float | None] = field(default_factory=dict)
+    verdict: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunData:
+    """One run: what it is called, its stages by rising load or as played, and what is known about it."""
+
+    label: str
+    stages: tuple[StageData, ...]
+    context: Mapping[str, str] = field(default_factory=dict)
+
+
+def from_summary(label: str, summary: Mapping[str, Any], context: Mapping[str, Any] = _NONE) -> RunData:
+    """A run from a summary as ``summary.summarise`` makes it, and from what ``context.json`` tells (may be empty)."""
+    stages = tuple(_stage(stage) for stage in summary["stages"])
+    return RunData(label, stages, _context(summary, context))
+
+
+def _stage(stage: Mapping[str, Any]) -> StageData:
+    names = [*PLAIN, *(f"{metric}_{statistic}_ms" for metric in stage["metrics"] for statistic in STATISTICS)]
+    read = {name: figure(name).read(stage) for name in names if _is_figure(name)}
+    lengths = stage["lengths"]
+    facts: dict[str, str | float | None] = {
+        "prompt tokens asked": lengths["prompt_tokens"]["asked_mean_tokens"],
+        "output tokens asked": lengths["output_tokens"]["asked_mean_tokens"],
+        "output tokens got": lengths["output_tokens"]["got_mean_tokens"],
+        "source of token counts": ", ".join(sorted(lengths["output_tokens"]["sources"])) or None,
+        "stamps": _stamps(stage["verdict"]["figures"].get("kernel_stamps_share")),
+    }
+    known = {name: found for name, found in read.items() if found is not None}
+    return StageData(stage_key(stage), known, facts=facts, verdict=stage["verdict"]["verdict"])
+
+
+def _is_figure(name: str) -> bool:
+    return name in PLAIN or name.rsplit("_", 2)[0] in BY_NAME
+
+
+def _stamps(kernel_share: float | None) -> str | None:
+    if kernel_share is None:
+        return None
+    return {1.0: "kernel", 0.0: "userland"}.get(kernel_share, "mixed")
+
+
+def _context(summary: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, str]:
+    """Facts of a run in words; nested ones that later versions or users add to the context come along by their path."""
+    target, client = summary["target"], context.get("client") or {}
+    told = {
+        "tool": f"{summary['tool']} {summary['tool_version']}",
+        "target": target["name"],
+        "base URL": target["base_url"],
+        "api": target["api"],
+        "model": target["model"],
+        "seed": summary["seed"],
+        "workers": summary["workers"],
+        "client": client.get("system"),
+        "client CPUs": client.get("cpus_allowed"),
+        "state": summary.get("state"),
+        "started": context.get("started"),
+        **_flat(context.get("server") or {}, "server "),
+        **_flat(context.get("facts") or {}, ""),
+    }
+    return {name: str(value) for name, value in told.items() if value is not None}
+
+
+def _flat(facts: Any, path: str) -> dict[str, Any]:
+    if not isinstance(facts, dict):
+        return {path.strip(): facts}
+    return {key: value for name, inner in facts.items() for key, value in _flat(inner, f"{path}{name} ").items()}
+
+
+# --- the rows behind it ----------------------------------------------------------------------------------------------
+
+
+def with_rows(run: RunData, summary: Mapping[str, Any], plan: Plan, pieces: Iterable[Frame]) -> RunData:
+    """The same run with the series of its requests, and intervals of its rates.
+
+    Args:
+        run: of ``from_summary``.
+        summary: the same.
+        plan: of the run; its stages say when latencies start and which requests count.
+        pieces: all rows of the run in any number of frames, so that they need not be in memory together.
+    """
+    numbers = [stage["stage"] for stage in summary["stages"]]
+    stages = {number: plan.scenario.stages[number] for number in numbers}
+    parts: dict[int, list[dict[str, Floats]]] = {number: [] for number in numbers}
+    for frame in pieces:
+        for number, stage in stages.items():
+            rows = stage_of(frame, number, open_loop=isinstance(stage.load, Open))
+            if len(rows):
+                parts[number].append(_columns(rows))
+    found = [_with_series(data, parts[n], stages[n]) for data, n in zip(run.stages, numbers, strict=True)]
+    return replace(run, stages=tuple(found))
+
+
+def _columns(rows: Frame) -> dict[str, Floats]:
+    """One value per row: every metric of ``SERIES``, and what rates are made of. NaN where undefined."""
+    columns = {name: _by_row(rows, BY_NAME[name].samples(rows)) for name in SERIES}
+    ok = np.where(rows.ok, 1.0, np.nan)
+    times = {"scheduled_ns": rows.scheduled_ns, "start_ns": rows.start_ns, "end_s": rows.end_ns / 1e9}
+    return columns | times | {"sent_s": rows.first_try_ns * ok / 1e9, "tokens": output_counts(rows)}
+
+
+def _by_row(rows: Frame, samples: Samples | Histogram) -> Floats:
+    column = np.full(len(rows), np.nan)
+    if isinstance(samples, Samples):  # only pooled metrics make histograms, and SERIES has none
+        column[samples.rows] = samples.values
+    return column
+
+
+def _with_series(data: StageData, parts: Sequence[dict[str, Floats]], stage: Stage) -> StageData:
+    if not parts:
+        return data
+    whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    by_start = np.argsort(whole["start_ns"], kind="stable")
+    kept = by_start[_counted(whole["scheduled_ns"], stage)[by_start]]
+    columns = {name: values[kept] for name, values in whole.items()}
+    series = {name: columns[name][np.isfinite(columns[name])] for name in SERIES}
+    return replace(
+        data,
+        series={name: values for name, values in series.items() if len(values)},
+        figures=dict(data.figures) | _rates(data, columns),
+    )
+
+
+def _counted(scheduled_ns: Floats, stage: Stage) -> Bools:
+    """As ``window.counted``: without the first and the last seconds, by the start of the request."""
+    begin, end = scheduled_ns.min() + stage.warmup_s * 1e9, scheduled_ns.max() - stage.cooldown_s * 1e9
+    inside: Bools = (scheduled_ns >= begin) & (scheduled_ns <= end)
+    return inside
+
+
+def _rates(stage: StageData, columns: dict[str, Floats]) -> dict[str, Estimate]:
+    """The rates of the summary, with intervals from blocks of time around their values."""
+    good = np.isfinite(columns["sent_s"])
+    sent, end = columns["sent_s"][good], columns["end_s"][good]
+    amounts = {"requests_per_s": np.ones(len(sent)), "output_tokens_per_s": np.nan_to_num(columns["tokens"][good])}
+    found = {name: repeats.rate(sent, end, amount) for name, amount in amounts.items() if name in stage.figures}
+    return {name: _around(stage.figures[name], rate) for name, rate in found.items() if rate is not None}
+
+
+def _around(value: Estimate, spread: Estimate) -> Estimate:
+    """A value with the relative interval of another estimate of it."""
+    if spread.low is None or spread.high is None or not spread.value:
+        return value
+    factor = value.value / spread.value
+    return Estimate(value.value, spread.low * factor, spread.high * factor, value.count)

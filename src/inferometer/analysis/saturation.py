@@ -1,0 +1,71 @@
+"""Where a sweep saturates, as a finding: the knee of its points, and what the Universal Scalability Law adds to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from inferometer.analysis.diagnosis import Evidence, Facts, Finding
+from inferometer.analysis.knee import Knee, Usl, kneedle, usl
+from inferometer.analysis.stats import Estimate
+
+#: Loads of which the law speaks: numbers of requests that are at work together.
+_TOGETHER = ("concurrency", "users")
+
+
+def saturation(stages: Sequence[Mapping[str, Any]]) -> Finding | None:
+    """The saturation of a sweep.
+
+    Args:
+        stages: as for ``diagnosis.diagnose``.
+
+    Returns:
+        None where fewer than three different loads of one kind have a throughput.
+    """
+    facts = sorted(msgspec.convert(list(stages), list[Facts]), key=lambda one: one.load)
+    points = {one.load: one.rate for one in facts if one.rate}
+    if len(points) < 3 or len({one.unit for one in facts}) > 1:
+        return None
+    unit, loads, rates = facts[0].unit, list(points), [rate for rate in points.values() if rate is not None]
+    knee = kneedle(loads, rates)
+    fit = usl(loads, rates) if unit in _TOGETHER else None
+    title = "No knee in sight" if knee is None else f"Saturation around {_level(knee.at, unit)}"
+    sentences = [_of_points(knee, loads, unit), *([] if fit is None else [_of_law(fit, loads[-1])])]
+    advice = "Measure higher loads." if knee is None else "Loads beyond buy throughput with latency."
+    return Finding("saturation", title, " ".join(sentences), _evidence(knee, fit), advice)
+
+
+def _of_points(knee: Knee | None, loads: Sequence[float], unit: str) -> str:
+    if knee is None:
+        return f"From {_level(loads[0], unit)} to {loads[-1]:g} throughput does not bend."
+    return f"Throughput bends most at {_level(knee.at, unit)}, between {knee.low:g} and {knee.high:g} (Kneedle)."
+
+
+def _of_law(fit: Usl, last: float) -> str:
+    knee = "" if fit.knee_load is None else f" the knee at {_interval(fit.knee_load)} and"
+    fits = f"residual {100 * fit.error:.1f} %"
+    if fit.peak_load is None:
+        return f"The Universal Scalability Law ({fits}) puts{knee} no peak: throughput levels off and does not fall."
+    beyond = ", beyond what was measured" if fit.peak_load.value > last else ""
+    return f"The Universal Scalability Law ({fits}) puts{knee} the peak at {_interval(fit.peak_load)}{beyond}."
+
+
+def _interval(found: Estimate) -> str:
+    low = "?" if found.low is None else f"{found.low:.3g}"
+    high = "no bound" if found.high is None else f"{found.high:.3g}"
+    return f"{found.value:.3g} (95 % interval {low} to {high})"
+
+
+def _level(load: float, unit: str) -> str:
+    return f"concurrency {load:g}" if unit == "concurrency" else f"{load:g} {unit}"
+
+
+def _evidence(knee: Knee | None, fit: Usl | None) -> tuple[Evidence, ...]:
+    points = () if knee is None else (Evidence("knee", knee.at), Evidence("bend", knee.bend))
+    if fit is None:
+        return points
+    law = (Evidence("sigma", fit.sigma.value), Evidence("kappa", fit.kappa.value), Evidence("residual", fit.error))
+    peak = () if fit.peak_load is None else (Evidence("peak load", fit.peak_load.value),)
+    return (*points, *law, *peak)

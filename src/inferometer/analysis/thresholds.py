@@ -1,0 +1,305 @@
+"""Limits that a user sets on the figures of a stage: ``ttft_p95_ms<=200``, ``success_rate>=0.95 @ concurrency 8``.
+
+A *figure* is one number of a stage with a name, a unit and a direction; the table below names all of them, and
+comparisons use the same names. Latencies are built from ``metrics.METRICS``: METRIC_STATISTIC_ms.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from inferometer.analysis.metrics import BY_NAME
+from inferometer.analysis.stats import Estimate
+from inferometer.errors import UserError
+
+Better = Literal["lower", "higher"]
+_Z = 1.959963984540054
+_LATENCY = re.compile(r"(\w+?)_(mean|p\d{1,2}(?:\.\d+)?)(?:_ms)?")
+_THRESHOLD = re.compile(r"\s*([\w.]+)\s*(<=|>=)\s*([^\s@%a-z]+)\s*(%|ms|s)?\s*(?:@\s*(.+?)\s*)?")
+#: Unit of the figure, unit of the limit -> factor.
+_UNITS = {("ms", "s"): 1000.0, ("ms", "ms"): 1.0, ("share", "%"): 0.01}
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """One number of a stage. ``read`` takes a stage of a summary; None if the stage does not have it.
+
+    Units: ms, req/s, tok/s, or share (of 1).
+    """
+
+    name: str
+    title: str
+    unit: str
+    better: Better
+    definition: str
+    read: Callable[[Mapping[str, Any]], Estimate | None]
+
+
+class Threshold(msgspec.Struct, frozen=True):
+    """``figure`` at most (lower is better) or at least (higher is better) ``limit``, in the figure's unit.
+
+    ``stage`` is the stage that it is about; None: all of them.
+    """
+
+    text: str
+    figure: str
+    limit: float
+    stage: str | None = None
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """A threshold held against one stage. ``certain``: the interval of the figure lies on one side of the limit."""
+
+    threshold: Threshold
+    stage: str
+    value: float | None
+    met: bool
+    certain: bool
+    sentence: str
+
+
+# --- the table of figures --------------------------------------------------------------------------------------------
+
+
+def share(part: float, whole: float) -> Estimate | None:
+    """A share of 1 with Wilson's interval (1927); None of nothing."""
+    if not whole:
+        return None
+    p, z2 = part / whole, _Z**2 / whole
+    middle, half = (p + z2 / 2) / (1 + z2), _Z * math.sqrt(p * (1 - p) / whole + z2 / (4 * whole)) / (1 + z2)
+    return Estimate(p, min(p, max(0.0, middle - half)), max(p, min(1.0, middle + half)), round(whole))
+
+
+def _rate(name: str) -> Callable[[Mapping[str, Any]], Estimate | None]:
+    return lambda stage: _plain((stage["throughput"] or {}).get(name), stage)
+
+
+def _plain(value: float | None, stage: Mapping[str, Any]) -> Estimate | None:
+    return None if value is None else Estimate(value, None, None, stage["counts"]["ok"])
+
+
+def _requests(stage: Mapping[str, Any]) -> int:
+    """Requests that were planned, or that left a row if nobody knows how many were."""
+    counts: Mapping[str, Any] = stage["counts"]
+    return max(int(counts["planned"] or 0), int(counts["ok"] + counts["failed"]))
+
+
+def _success(stage: Mapping[str, Any]) -> Estimate | None:
+    return share(stage["counts"]["ok"], _requests(stage))
+
+
+def _error(stage: Mapping[str, Any]) -> Estimate | None:
+    return share(_requests(stage) - stage["counts"]["ok"], _requests(stage))
+
+
+def _goodput(stage: Mapping[str, Any]) -> Estimate | None:
+    return _plain((stage["slos"] or {}).get("goodput_per_s"), stage)
+
+
+def _attainment(stage: Mapping[str, Any]) -> Estimate | None:
+    slos = stage["slos"]
+    return share(slos["good"], stage["counts"]["ok"] + stage["counts"]["failed"]) if slos else None
+
+
+#: Figures that are no latencies. Docs: docs/compare.md
+PLAIN: dict[str, Figure] = {
+    figure.name: figure
+    for figure in (
+        Figure(
+            "requests_per_s",
+            "request throughput",
+            "req/s",
+            "higher",
+            "successful requests / window",
+            _rate("requests_per_s"),
+        ),
+        Figure(
+            "output_tokens_per_s",
+            "output throughput",
+            "tok/s",
+            "higher",
+            "output tokens of successful requests / window",
+            _rate("output_tokens_per_s"),
+        ),
+        Figure(
+            "total_tokens_per_s",
+            "total throughput",
+            "tok/s",
+            "higher",
+            "prompt and output tokens / window",
+            _rate("total_tokens_per_s"),
+        ),
+        Figure(
+            "goodput_per_s", "goodput", "req/s", "higher", "requests that met every SLO / window; needs SLOs", _goodput
+        ),
+        Figure(
+            "attainment",
+            "SLO attainment",
+            "share",
+            "higher",
+            "requests that met every SLO / all; needs SLOs",
+            _attainment,
+        ),
+        Figure("success_rate", "success rate", "share", "higher", "successful / planned requests", _success),
+        Figure("error_rate", "error rate", "share", "lower", "1 - success_rate", _error),
+    )
+}
+#: Other names of figures: shorter ones, and those of other tools.
+ALIASES = {
+    "requests_rps": "requests_per_s",
+    "output_tok_s": "output_tokens_per_s",
+    "total_tok_s": "total_tokens_per_s",
+    "goodput_rps": "goodput_per_s",
+    "throughput_min": "output_tokens_per_s",
+}
+STATISTICS = ("mean", "p50", "p95", "p99")
+
+
+def figure(name: str) -> Figure:
+    """The figure of this name, with or without ``_ms``. Raises ``UserError`` with the nearest name that there is."""
+    plain = ALIASES.get(name, name)
+    if plain in PLAIN:
+        return PLAIN[plain]
+    latency = _LATENCY.fullmatch(plain)
+    if latency and latency[1] in BY_NAME and latency[2] != "p0":
+        return _latency(latency[1], latency[2])
+    known = [*PLAIN, *ALIASES, *(f"{metric}_{statistic}_ms" for metric in BY_NAME for statistic in STATISTICS)]
+    near = difflib.get_close_matches(name, known, 1, 0.0)[0]
+    raise UserError(f"{name!r} is no figure of a stage: did you mean {near}? All are listed in docs/compare.md")
+
+
+def _latency(metric: str, statistic: str) -> Figure:
+    defined = BY_NAME[metric]
+
+    def read(stage: Mapping[str, Any]) -> Estimate | None:
+        described = stage["metrics"].get(metric)
+        if described is None:
+            return None
+        found = described["mean_ms"] if statistic == "mean" else described["percentiles_ms"].get(statistic[1:])
+        return None if found is None else Estimate(found["value"], found["low"], found["high"], found["count"])
+
+    title = f"mean {defined.label}" if statistic == "mean" else f"{defined.label} {statistic}"
+    return Figure(f"{metric}_{statistic}_ms", title, "ms", "lower", defined.definition, read)
+
+
+# --- thresholds ------------------------------------------------------------------------------------------------------
+
+
+def parse(text: str) -> Threshold:
+    """``NAME<=VALUE`` or ``NAME>=VALUE``, with a unit if it is not that of the name, and ``@ STAGE`` for one stage.
+
+    Raises:
+        UserError: what is wrong with it, in a sentence.
+    """
+    match = _THRESHOLD.fullmatch(text)
+    if match is None:
+        raise UserError(f"{text!r} is no threshold: write NAME<=VALUE or NAME>=VALUE, such as ttft_p95_ms<=200")
+    name, sign, number, unit, stage = match.groups()
+    about = figure(name)
+    if sign != _SIGNS[about.better]:
+        raise UserError(
+            f"{text!r}: {about.better} is better for {name}, so its limit is {name}{_SIGNS[about.better]}..."
+        )
+    return Threshold(text.strip(), about.name, _limit(text, about, number, unit), stage)
+
+
+_SIGNS: dict[Better, str] = {"lower": "<=", "higher": ">="}
+
+
+def _limit(text: str, about: Figure, number: str, unit: str | None) -> float:
+    try:
+        value = float(number)
+    except ValueError:
+        raise UserError(f"{text!r}: {number!r} is not a number") from None
+    factor = 1.0 if unit is None else _UNITS.get((about.unit, unit))
+    if factor is None:
+        raise UserError(f"{text!r}: {about.name} is in {about.unit}, not in {unit}")
+    if not math.isfinite(value) or value < 0:
+        raise UserError(f"{text!r}: a limit is a number from 0 on")
+    limit = value * factor
+    if about.unit == "share" and limit > 1:
+        raise UserError(f"{text!r}: {about.name} is a share from 0 to 1; write {limit:g}% for per cent")
+    return limit
+
+
+def from_mapping(limits: Mapping[str, float]) -> tuple[Threshold, ...]:
+    """``{"ttft_p95_ms": 200, "success_rate": 0.95}``: the direction is the figure's. Raises ``UserError``."""
+    made = []
+    for name, value in limits.items():
+        subject = figure(name)
+        text = f"{name}{_SIGNS[subject.better]}{value:g}"
+        made.append(Threshold(text, subject.name, _limit(text, subject, str(value), None)))
+    return tuple(made)
+
+
+def judge(summary: Mapping[str, Any], thresholds: Sequence[Threshold]) -> tuple[Judged, ...]:
+    """Every threshold against every stage that it is about, in the order of the thresholds.
+
+    A figure that a stage does not have is a threshold missed, and so is one about a stage that did not run.
+    """
+    stages = {stage_key(stage): stage for stage in summary["stages"]}
+    judged: list[Judged] = []
+    for threshold in thresholds:
+        chosen = {key: stage for key, stage in stages.items() if about(threshold.stage, key)}
+        judged += [_judged(threshold, key, figure(threshold.figure).read(stage)) for key, stage in chosen.items()]
+        if not chosen:
+            wanted = threshold.stage or "any"
+            sentence = f"there is no stage {wanted!r}: the stages are {', '.join(stages) or 'none'}"
+            judged.append(Judged(threshold, wanted, None, met=False, certain=True, sentence=sentence))
+    return tuple(judged)
+
+
+def _judged(threshold: Threshold, key: str, found: Estimate | None) -> Judged:
+    subject = figure(threshold.figure)
+    if found is None:
+        sentence = f"{subject.title} was not measured"
+        return Judged(threshold, key, None, met=False, certain=True, sentence=sentence)
+    lower = subject.better == "lower"
+    met = found.value <= threshold.limit if lower else found.value >= threshold.limit
+    inside = found.low is not None and found.high is not None and found.low <= threshold.limit <= found.high
+    limit = f"{'at most' if lower else 'at least'} {amount(threshold.limit, subject.unit)}"
+    verb = "is" if met else "should be"
+    sentence = f"{subject.title} {amount(found.value, subject.unit)}, {verb} {limit}"
+    doubt = f"; the interval {_interval(found, subject.unit)} holds the limit" if inside else ""
+    certain = found.low is not None and not inside
+    return Judged(threshold, key, found.value, met=met, certain=certain, sentence=sentence + doubt)
+
+
+def about(wanted: str | None, key: str) -> bool:
+    """Does a stage's key answer to what a user wrote: all of it, its name, its load, or the number in that?"""
+    name, _, load = key.rpartition(": ")
+    return wanted is None or wanted in {key, name or key, load, *load.split()}
+
+
+def stage_key(stage: Mapping[str, Any]) -> str:
+    """Name and load of a stage of a summary: ``concurrency 8``, ``short: 10 req/s``, ``20 users``."""
+    load = stage["load"]
+    words = _LOADS[load["type"]](load) if load["type"] in _LOADS else _at_rate(load)
+    return f"{stage['name']}: {words}" if stage.get("name") else words
+
+
+def _at_rate(load: Mapping[str, Any]) -> str:
+    rate = load["rate_per_s"]
+    return f"{rate if isinstance(rate, str) else format(rate, 'g')} req/s"
+
+
+_LOADS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "closed": lambda load: f"concurrency {load['concurrency']}",
+    "users": lambda load: f"{load['users']} users",
+}
+
+
+def amount(value: float, unit: str) -> str:
+    """A figure with its unit: ``120.4 ms``, ``98.5 %``, ``3773 tok/s``."""
+    shown, name = (100 * value, "%") if unit == "share" else (value, unit)
+    digits = f"{shown:.2f}" if abs(shown) < 10 else f"{shown:.1f}" if abs(shown) < 1000 else f"{shown:.0f}"
+    return f"{digits} {name}"
+
+
+def _interval(found: Estimate, unit: str) -> str:
+    return f"{amount(found.low or 0.0, unit)} to {amount(found.high or 0.0, unit)}"

@@ -1,0 +1,1 @@
+"""Results that other tools made, read as runs. One file per format; only ``files`` opens one."""

@@ -1,0 +1,77 @@
+"""The edge of the exports: reads a run directory, and writes documents."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inferometer.analysis.frame import Frame, from_table
+from inferometer.analysis.load import context_of, requests_of, summary_of
+from inferometer.config import files
+from inferometer.errors import UserError
+from inferometer.export.documents import Document
+from inferometer.export.run import Run
+from inferometer.records import store
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def load(directory: Path) -> Run:
+    """A run, finished or killed. Raises ``UserError`` if it is not a run directory."""
+    summary = summary_of(directory)
+    rows = requests_of(directory)
+    return Run(
+        name=directory.resolve().name,
+        plan=files.read_plan(directory / store.PLAN),
+        context=context_of(directory),
+        summary=summary,
+        rows=rows if isinstance(rows, Frame) else from_table(rows),
+        tables=lambda: _tables(directory),
+    )
+
+
+def write(documents: Iterable[Document], folder: Path) -> list[Path]:
+    """Write documents into a folder, which is made; files of the same names are replaced. Raises ``UserError``."""
+    return [_write(document, folder / document.name) for document in documents]
+
+
+def write_one(document: Document, path: Path | None) -> None:
+    """Write a document as this file, or (None) to stdout. Raises ``UserError``."""
+    if path is not None:
+        _write(document, path)
+        return
+    for piece in document.pieces:
+        sys.stdout.write(piece)
+
+
+def append(document: Document, path: Path) -> None:
+    """Put a document behind what a file has, with a line end in between. Raises ``UserError``."""
+    try:
+        if path.exists() and path.stat().st_size:
+            with path.open("a", encoding="utf-8") as file:
+                file.write("\n")
+                file.writelines(document.pieces)
+            return
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from None
+    _write(document, path)
+
+
+def _write(document: Document, path: Path) -> Path:
+    """A reader never sees half a file."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(document.pieces)
+        partial.replace(path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; name another place with --output") from None
+    return path
+
+
+def _tables(directory: Path) -> Iterator[pa.Table]:
+    return (table for _, table in store.pieces(directory))

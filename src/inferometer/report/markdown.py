@@ -1,0 +1,105 @@
+"""A run as a record in Markdown: context, table, limits, resource peaks, reading. Made to be kept in a repository.
+
+A record stands between two comments with its digest, so that writing it again replaces it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+
+from inferometer.report.content import Content, Judged, started, title, verdict
+from inferometer.report.indicators import slo_rows
+from inferometer.report.points import labels
+from inferometer.report.run_context import context_rows, peaks
+from inferometer.report.tables import markdown, sweep
+
+_TITLE = "# Benchmark results\n"
+_MARKS = {True: "✓ met", False: "✗ missed", None: "not measured"}
+
+
+def record(content: Content) -> str:
+    """One run as a section of its own, with its marks around it; ends with a line end."""
+    digest = _digest(content)
+    blocks = [
+        f"<!-- inferometer {digest} -->",
+        f"## {_plain(title(content))}, {started(content)}",
+        f"**{verdict(content.summary)}**{_why(content)}",
+        "### Run context",
+        markdown(("", ""), [(name, _plain(value)) for name, value in context_rows(content)]),
+        "### Results",
+        sweep(content.summary) if content.summary["stages"] else "No stage was begun.",
+        *_limits([*content.thresholds, *slo_rows(content.summary)]),
+        *_failures(content),
+        *_peaks(content),
+        *_reading(content.reading),
+        f"<!-- end {digest} -->",
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def added(existing: str, text: str) -> str:
+    """A file of records with this one: in the place of an earlier copy, else at the end."""
+    digest = text.split()[2]
+    earlier = re.compile(rf"<!-- inferometer {digest} -->.*?<!-- end {digest} -->\n?", re.DOTALL)
+    if earlier.search(existing):
+        return earlier.sub(lambda _: text, existing, count=1)
+    before = existing.rstrip() + "\n" if existing.strip() else _TITLE
+    return f"{before}\n{text}"
+
+
+def _digest(content: Content) -> str:
+    """The same for the same run: its plan, and when it began."""
+    known = (content.context.get("plan_sha256"), content.context.get("started"), title(content))
+    return sha256(repr(known).encode()).hexdigest()[:16]
+
+
+def _why(content: Content) -> str:
+    """The findings behind a verdict that is not VALID."""
+    stages = content.summary["stages"]
+    found = [
+        f"\n- {label}: {finding['name']}, spoils {finding['spoils']}: {_plain(finding['advice'])}"
+        for stage, label in zip(stages, labels(stages), strict=True)
+        for finding in stage["verdict"]["findings"]
+        if finding["severity"] != "note"
+    ]
+    return "\n" + "".join(found) if found else ""
+
+
+def _limits(rows: Sequence[Judged]) -> Iterator[str]:
+    if rows:
+        yield "### Limits"
+        yield markdown(
+            ("limit", "stage", "", "figure"),
+            [(_plain(row.what), _plain(row.stage), _MARKS[row.met], _plain(row.figure)) for row in rows],
+        )
+
+
+def _failures(content: Content) -> Iterator[str]:
+    stages = content.summary["stages"]
+    rows = [
+        (_plain(label), f"`{failure['kind']}`", str(failure["count"]), _plain(failure["first_example"] or "-")[:200])
+        for stage, label in zip(stages, labels(stages), strict=True)
+        for failure in stage["counts"]["failures"]
+    ]
+    if rows:
+        yield "### Failures"
+        yield markdown(("stage", "kind", "requests", "first example"), rows)
+
+
+def _peaks(content: Content) -> Iterator[str]:
+    if rows := peaks(content):
+        yield "Resource peaks over the run:"
+        yield markdown(("", "peak"), rows)
+
+
+def _reading(sentences: Sequence[str]) -> Iterator[str]:
+    if sentences:
+        yield "### What the numbers say"
+        yield "\n".join(f"- {sentence}" for sentence in sentences)
+
+
+def _plain(value: str) -> str:
+    """A text from outside as one line of a table: no bar, no mark of HTML or of a comment."""
+    return " ".join(value.split()).replace("|", "\\|").replace("<", "&lt;")

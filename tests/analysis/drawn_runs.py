@@ -1,0 +1,57 @@
+"""Runs drawn from a distribution that is known, ready to be compared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from synthetic_run import record, table, worker
+
+from inferometer.analysis.run_data import RunData, StageData
+from inferometer.analysis.summary import summarise
+from inferometer.config.models import Plan
+
+
+def drawn(
+    rng: np.random.Generator,
+    label: str = "run",
+    *,
+    requests: int = 200,
+    cv: float = 0.2,
+    slower: float = 1.0,
+    **facts: Any,
+) -> RunData:
+    """One stage: TTFT lognormal around 100 ms with this coefficient of variation, TPOT near 10 ms, 128 tokens."""
+    ttft = slower * lognormal(rng, 100.0, cv, requests)
+    tpot = lognormal(rng, 10.0, 0.05, requests)
+    series = {"ttft": ttft, "tpot": tpot, "e2el": ttft + 127 * tpot}
+    return RunData(label, (StageData("concurrency 8", {}, series, facts),))
+
+
+def lognormal(rng: np.random.Generator, median: float, cv: float, count: int) -> np.ndarray:
+    return median * np.exp(np.sqrt(np.log1p(cv**2)) * rng.standard_normal(count))
+
+
+def plan_of(*concurrencies: int, **target: Any) -> Plan:
+    stages = [{"load": {"type": "closed", "concurrency": one}, "num_requests": 100} for one in concurrencies]
+    return Plan.model_validate(
+        {
+            "target": {"name": "sim", "base_url": "http://127.0.0.1:1", "model": "tiny"} | target,
+            "scenario": {"stages": stages},
+        }
+    )
+
+
+def rows_of(rng: np.random.Generator, *, stages: int = 1, requests: int = 100, slower: float = 1.0) -> list[Any]:
+    """Records of closed loops with one request after the other."""
+    ttft = slower * lognormal(rng, 50.0, 0.1, stages * requests)
+    return [
+        record(number % requests, stage=number // requests, sent_ms=200.0 * number, ttft_ms=float(ttft[number]))
+        for number in range(stages * requests)
+    ]
+
+
+def summary_of(rng: np.random.Generator, *concurrencies: int, **changed: Any) -> dict[str, Any]:
+    rows = rows_of(rng, stages=len(concurrencies), **changed)
+    workers = [worker(stage=stage, sent=len(rows) // len(concurrencies)) for stage in range(len(concurrencies))]
+    return summarise(plan_of(*concurrencies), table(rows), workers)

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from drawn_runs import summary_of
+from engine_runs import sweep
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inferometer.analysis.diagnosis import Diagnosis, Facts, diagnose, facts_of
+from inferometer.simulator.model import Profile
+
+#: The table of https://ai.wmx.dev benchmark results, commit 8e78aaa: an NVIDIA L4 with Qwen2.5-0.5B-Instruct.
+L4_COLUMNS = (
+    "load",
+    "requests_per_s",
+    "output_tokens_per_s",
+    "ttft_p50_ms",
+    "ttft_p95_ms",
+    "itl_p50_ms",
+    "itl_p95_ms",
+    "e2el_p50_ms",
+    "e2el_p95_ms",
+)
+L4_ROWS = (
+    (1, 1.3, 168, 27.0, 115.5, 5.1, 6.1, 679, 765),
+    (2, 2.9, 367, 37.8, 48.2, 5.2, 6.3, 698, 705),
+    (4, 5.4, 698, 50.1, 85.4, 5.3, 6.4, 722, 760),
+    (8, 10.2, 1312, 60.9, 88.4, 5.5, 7.4, 772, 816),
+    (16, 17.8, 2277, 103.8, 135.7, 6.0, 8.9, 880, 947),
+    (32, 29.5, 3773, 135.3, 191.8, 7.1, 12.0, 1082, 1128),
+)
+L4_PEAKS = {"gpu_utilisation_peak": 1.0, "kv_cache_usage_peak": 0.011, "running_peak": 31, "waiting_peak": 0}
+ROOMY = Profile(num_gpu_blocks=20_000, step_ns=5_000_000, per_sequence_ns=20_000, jitter=0.1)
+
+
+def l4() -> list[dict[str, Any]]:
+    stages: list[dict[str, Any]] = [
+        dict(zip(L4_COLUMNS, row, strict=True), output_tokens_mean=128.0) for row in L4_ROWS
+    ]
+    stages[-1]["server"] = L4_PEAKS
+    return stages
+
+
+def read(stages: list[dict[str, Any]]) -> Diagnosis:
+    found = diagnose(stages)
+    assert found is not None
+    return found
+
+
+def test_the_published_table_of_an_l4_gives_its_five_findings() -> None:
+    found = read(l4())
+    assert found.bound == "compute-bound"
+    told = {finding.name: finding for finding in found.findings}
+    assert list(told) == ["compute-bound", "degrades-first", "decode-flat", "scaling-near-linear", "e2el-decode"]
+    assert told["compute-bound"].title == "Compute-bound, not memory-bound"
+    figures = {
+        "compute-bound": ("100 %", "1.1 %", "0 waiting", "31 running"),
+        "degrades-first": ("TTFT p50 grows 5.0x", "27 ms -> 135 ms", "1 -> 32"),
+        "decode-flat": ("5.1 ms to 7.1 ms", "12.0 ms at 32"),
+        "scaling-near-linear": ("168 -> 3773 tok/s", "22.5x"),
+        "e2el-decode": ("TTFT + 127 x ITL", "1082 ms", "87 %"),
+    }
+    for name, texts in figures.items():
+        assert [text for text in texts if text not in told[name].text] == []
+
+
+def test_every_sentence_has_a_figure() -> None:
+    for finding in read(l4()).findings:
+        assert finding.evidence
+        assert any(letter.isdigit() for letter in finding.text)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_servers_with_a_known_limit_are_named(seed: int) -> None:
+    change = msgspec.structs.replace
+    compute = change(ROOMY, step_ns=1_000_000, per_sequence_ns=2_000_000)
+    memory = change(ROOMY, num_gpu_blocks=30)
+    queue = change(ROOMY, max_num_seqs=4)
+    levels = (1, 4, 16)
+    assert read(sweep(compute, (*levels, 32), seed)).bound == "compute-bound"
+    assert read(sweep(memory, levels, seed)).bound == "memory-bound"
+    assert read(sweep(queue, levels, seed)).bound == "queue-bound"
+    assert read(sweep(ROOMY, levels, seed)).bound == "under-used"
+    limited = sweep(compute, levels, seed)
+    limited[-1]["verdict"] = "CLIENT-LIMITED"
+    assert read(limited).bound == "client-limited"
+
+
+def test_the_reading_of_each_stage_is_there_too() -> None:
+    found = read(sweep(msgspec.structs.replace(ROOMY, max_num_seqs=4), (1, 2, 4, 16), 0))
+    assert found.stages[-1] == "queue-bound"
+    assert set(found.stages[1:3]) == {"under-used"}
+
+
+def shape(rates: list[float], **server: float) -> list[dict[str, Any]]:
+    """A sweep over 1, 2, 4 ... of which only the throughput, and what the server said last, are known."""
+    stages: list[dict[str, Any]] = [{"load": 2**n, "output_tokens_per_s": rate} for n, rate in enumerate(rates)]
+    stages[-1]["server"] = server
+    return stages
+
+
+@given(st.integers(1, 500), st.floats(0.0, 1.0), st.floats(0.0, 100.0))
+def test_preemptions_are_memory_whatever_else(preemptions: int, gpu: float, waiting: float) -> None:
+    told = {"preemptions": preemptions, "gpu_utilisation_peak": gpu, "waiting_mean": waiting}
+    assert read(shape([10, 12], **told)).bound == "memory-bound"
+
+
+@given(st.floats(0.0, 0.5), st.floats(20.0, 500.0), st.floats(1.0, 100.0))
+def test_a_queue_with_room_in_the_cache_is_a_limit_of_the_batch(kv: float, waiting: float, running: float) -> None:
+    told = {"kv_cache_usage_peak": kv, "waiting_mean": waiting, "waiting_peak": waiting, "running_mean": running}
+    assert read(shape([10, 12], **told)).bound == "queue-bound"
+
+
+@given(st.floats(0.96, 1.0), st.floats(0.0, 0.5))
+def test_a_busy_gpu_where_nothing_waits_is_compute(gpu: float, kv: float) -> None:
+    told = {"gpu_utilisation_peak": gpu, "kv_cache_usage_peak": kv, "waiting_mean": 0.0, "waiting_peak": 0.0}
+    assert read(shape([10, 12], **told)).bound == "compute-bound"
+
+
+@given(st.floats(1.8, 2.0), st.integers(2, 7))
+def test_throughput_that_follows_the_load_leaves_room(ratio: float, levels: int) -> None:
+    assert read(shape([10 * ratio**n for n in range(levels)])).bound == "under-used"
+
+
+def test_what_is_not_told_is_not_zero() -> None:
+    lonely = read([{"load": 8, "output_tokens_per_s": 100}])
+    assert lonely.bound == "unclear"
+    assert "unknown" in lonely.findings[0].text
+    flat = read(shape([100, 110]))  # no latency is known, so nothing says whose limit this is
+    assert flat.bound == "unclear"
+
+
+def test_a_fall_of_throughput_is_said() -> None:
+    names = [finding.name for finding in read(shape([100, 180, 120])).findings]
+    assert "scaling-falls" in names
+
+
+def test_no_stages_or_different_kinds_of_load_are_no_sweep() -> None:
+    assert diagnose([]) is None
+    assert diagnose([{"load": 1}, {"load": 2, "unit": "req/s"}]) is None
+
+
+def test_facts_come_from_a_summary() -> None:
+    summary = summary_of(np.random.default_rng(0), 2, 8)
+    summary["stages"][1]["server"] = {"waiting_peak": 3, "other": 1}
+    facts = msgspec.convert(facts_of(summary), list[Facts])
+    assert [one.load for one in facts] == [2, 8]
+    assert facts[0].ttft_p50_ms == summary["stages"][0]["metrics"]["ttft"]["median_ms"]["value"]
+    assert facts[1].server.waiting_peak == 3
+    assert facts[0].server.waiting_peak is None

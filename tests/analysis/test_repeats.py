@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from inferometer.analysis import repeats
+
+SERIES = arrays.arrays(np.float64, st.integers(1, 300), elements=st.floats(0.1, 1e4))
+
+
+def correlated(rng: np.random.Generator, count: int, rho: float) -> np.ndarray:
+    noise = rng.standard_normal(count)
+    for number in range(1, count):
+        noise[number] = rho * noise[number - 1] + math.sqrt(1 - rho**2) * noise[number]
+    return 100 * np.exp(0.2 * noise)
+
+
+@given(SERIES, st.sampled_from(["mean", "p50", "p95", "p99.9"]))
+def test_the_value_is_numpys_and_inside_its_interval(values: np.ndarray, name: str) -> None:
+    found = repeats.statistic(values, name)
+    wanted = values.mean() if name == "mean" else np.percentile(values, float(name[1:]))
+    assert found.value == pytest.approx(wanted)
+    assert (found.low is None) == (found.high is None)
+    assert found.low is None or found.low <= found.value <= (found.high or 0)
+
+
+@pytest.mark.parametrize(("name", "truth"), [("mean", 100 * math.exp(0.02)), ("p50", 100.0), ("p95", 138.95)])
+@pytest.mark.parametrize("rho", [0.0, 0.5])
+def test_intervals_hold_the_truth_in_most_runs_however_requests_depend_on_each_other(
+    name: str, truth: float, rho: float
+) -> None:
+    rng = np.random.default_rng(5)
+    found = [repeats.statistic(correlated(rng, 200, rho), name) for _ in range(200)]
+    held = sum(one.low is not None and one.high is not None and one.low <= truth <= one.high for one in found)
+    assert held >= 0.9 * len(found)
+
+
+def test_requests_that_depend_on_each_other_are_worth_fewer() -> None:
+    rng = np.random.default_rng(0)
+    widths = {}
+    for rho in (0.0, 0.8):
+        found = [repeats.series_mean(correlated(rng, 400, rho)) for _ in range(50)]
+        widths[rho] = np.mean([(one.high or 0) - (one.low or 0) for one in found])
+    assert widths[0.8] > 1.7 * widths[0.0]
+
+
+def test_a_rate_is_amount_over_time() -> None:
+    starts = np.arange(100.0)
+    found = repeats.rate(starts, starts + 1, np.full(100, 16.0))
+    assert found is not None
+    assert (found.value, found.low, found.high) == pytest.approx((16.0, 16.0, 16.0))
+
+
+def test_a_rate_that_was_filled_once_has_no_interval() -> None:
+    found = repeats.rate(np.zeros(8), np.full(8, 10.0), np.ones(8))
+    assert found is not None
+    assert (found.value, found.low) == (0.8, None)
+    assert repeats.rate(np.zeros(0), np.zeros(0), np.zeros(0)) is None
+
+
+def test_between_runs_is_students_t() -> None:
+    found = repeats.between_runs([10.0, 12.0])
+    assert found.value == 11.0
+    assert found.high == pytest.approx(11 + 12.706, abs=1e-3)
+    assert repeats.between_runs([10.0]).low is None
+
+
+def test_repeats_stop_when_the_interval_is_narrow() -> None:
+    assert not repeats.narrow_enough([10.0], 0.5)
+    assert not repeats.narrow_enough([10.0, 12.0], 0.5)
+    assert repeats.narrow_enough([10.0, 10.1, 9.9, 10.0], 0.05)

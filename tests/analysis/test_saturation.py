@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from drawn_runs import summary_of
+
+from inferometer.analysis.reading import reading
+from inferometer.analysis.saturation import saturation
+
+LEVELS = [1, 2, 4, 8, 16, 32, 64, 128, 256]
+
+
+def stages(sigma: float, kappa: float, unit: str = "concurrency") -> list[dict[str, object]]:
+    rates = [100 * n / (1 + sigma * (n - 1) + kappa * n * (n - 1)) for n in LEVELS]
+    return [{"load": n, "unit": unit, "output_tokens_per_s": rate} for n, rate in zip(LEVELS, rates, strict=True)]
+
+
+def test_the_knee_the_law_and_its_peak_are_told() -> None:
+    found = saturation(stages(0.02, 0.0005))
+    assert found is not None
+    assert found.title == "Saturation around concurrency 32"
+    assert "between 16 and 64" in found.text
+    assert "the peak at 44.3" in found.text
+    assert "beyond what was measured" not in found.text
+    assert {one.name for one in found.evidence} >= {"knee", "sigma", "kappa", "peak load"}
+
+
+def test_what_does_not_bend_has_no_knee_and_no_peak() -> None:
+    found = saturation(stages(0.0, 0.0))
+    assert found is not None
+    assert found.title == "No knee in sight"
+    assert "no peak" in found.text
+    flat = saturation(stages(0.1, 0.0))
+    assert flat is not None
+    assert "levels off and does not fall" in flat.text
+
+
+def test_the_law_is_not_asked_about_rates() -> None:
+    found = saturation(stages(0.02, 0.0005, "req/s"))
+    assert found is not None
+    assert "around 32 req/s" in found.title
+    assert "Law" not in found.text
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_two_points_are_no_curve(count: int) -> None:
+    assert saturation(stages(0.02, 0.0005)[:count]) is None
+
+
+def test_a_run_with_several_loads_is_read_and_one_load_is_not() -> None:
+    rng = np.random.default_rng(0)
+    names = [finding.name for finding in reading(summary_of(rng, 1, 2, 4))]
+    assert names[-1] == "saturation"
+    assert len(names) == len(set(names)) > 2
+    assert reading(summary_of(rng, 4)) == ()

@@ -1,0 +1,69 @@
+"""The record in Markdown, and the charts of a terminal."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from inferometer.report.markdown import added, record
+from inferometer.report.terminal_charts import UNICODE, WIDTH, render
+from reported_run import content
+
+
+def test_record_has_context_table_limits_peaks_and_reading() -> None:
+    text = record(content())
+    places = [text.index(part) for part in ("### Run context", "| NVIDIA L4", "### Results", "| concurrency | req/s")]
+    places += [
+        text.index(part) for part in ("### Limits", "✗ missed", "### Failures", "KV cache used", "degrades first")
+    ]
+    assert places == sorted(places)
+
+
+def test_what_a_server_says_cannot_break_a_table_or_a_comment() -> None:
+    text = record(content())
+    assert "<script" not in text
+    assert text.count("<!--") == text.count("-->") == 2
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        bars = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
+        assert len(bars) == 1, table
+
+
+def test_records_are_added_and_the_same_run_is_replaced() -> None:
+    first, other = record(content()), record(content(levels=(2, 8), context={"started": "2026-10-02T00:00:00+00:00"}))
+    once = added("", first)
+    assert once.startswith("# Benchmark results\n\n<!-- inferometer")
+    twice = added(once, other)
+    assert first in twice
+    assert twice.endswith(other)
+    assert added(twice, first) == twice
+    changed = first.replace("### Results", "### Results again")
+    assert added(twice, changed).count("### Results again") == 1
+    assert added(twice, changed).index("again") < added(twice, changed).index(other)
+    assert added("# Mine\n\ntext\n", first).startswith("# Mine\n\ntext\n\n<!--")
+
+
+def test_terminal_charts_are_plain_and_narrow() -> None:
+    text = render(content())
+    assert text.isascii()
+    assert all(len(line) <= WIDTH for line in text.splitlines())
+    assert "TTFT (ms) by concurrency: # p50, = p95, - p99" in text
+    assert "TTFT: distribution from" in text
+
+
+def test_longest_bar_is_the_highest_value() -> None:
+    lines = render(content(pictures=None)).split("Output token throughput")[1].splitlines()[1:4]
+    values = [float(line.split()[-1]) for line in lines]
+    lengths = [line.count("#") for line in lines]
+    assert lengths.index(max(lengths)) == values.index(max(values))
+
+
+def test_terminals_may_have_blocks() -> None:
+    assert "█" in render(content(), UNICODE)
+
+
+@pytest.mark.parametrize("make", [render, record])
+def test_a_run_without_stages_has_a_sentence(make: object) -> None:
+    empty = content(pictures=None, server=[], thresholds=())
+    text = make(type(empty)(summary={**empty.summary, "stages": []}, context={}, plan={}))  # type: ignore[operator]
+    assert "No stage was begun" in text
