@@ -65,9 +65,9 @@ def test_overrides_of_one_request_win() -> None:
 def test_a_later_turn_carries_what_was_really_answered() -> None:
     turns = (Turn("and then?", 3, 9, 0.5), Turn("and last?", 3, 10, 0.5, "tool"))
     write = job_writer(plan_of({"model": "m"}), lambda *_: Ask("hello", 5, 8, conversation=4, later=turns), b"")
-    second = write.next(write.first(0, Phase.MEASURED, 4), "hi there", 2)
-    third = write.next(second, "more", None)
-    assert (second.turn, second.asked_prompt_tokens, second.asked_output_tokens) == (1, 10, 9)
+    second = write.next(write.first(0, Phase.MEASURED, 4), "hi there")
+    third = write.next(second, "more")
+    assert (second.turn, second.asked_prompt_tokens, second.asked_output_tokens) == (1, None, 9)
     assert (third.turn, third.request_class, third.asked_prompt_tokens, third.ask) == (2, "tool", None, None)
     roles = [(message["role"], message["content"]) for message in sent(third)[1]["messages"]]
     assert roles == [

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from e2e.recording import recorder
 from e2e.support import COMMAND, environment, simulating
+
+__all__ = ["inferometer", "recorder", "simulator"]
 
 
 @pytest.fixture

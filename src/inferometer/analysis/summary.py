@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ from inferometer.analysis.replicas import evenness, replicas
 from inferometer.analysis.server_samples import Span, Told
 from inferometer.analysis.server_view import Seen, server_view
 from inferometer.analysis.streamed import alike, describe
+from inferometer.analysis.thresholds import judge as judge_thresholds
+from inferometer.analysis.thresholds import parse
 from inferometer.analysis.turns import turns
 from inferometer.analysis.validity import judge
 from inferometer.config.models import ClosedLoop, Load, Open, Plan, Slo, Stage, Target, TraceLoop, Users
@@ -37,6 +40,7 @@ SCHEMA_VERSION = 1
 #: Always computed; the plan may ask for more.
 PERCENTS = (50.0, 90.0, 95.0, 99.0)
 _S_PER_NS = 1e-9
+_PERCENTILE = re.compile(r"_p([\d.]+)_ms$")
 
 
 def summarise(
@@ -61,7 +65,7 @@ def summarise(
     """
     frame = requests if isinstance(requests, Frame) else from_table(requests)
     begun = {int(stage) for stage in np.unique(frame.stage)} | {worker.stage for worker in workers}
-    return {
+    summary: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "tool": "inferometer",
         "tool_version": __version__,
@@ -79,6 +83,13 @@ def summarise(
             if i in begun
         ],
     }
+    return summary | {"thresholds": _thresholds(plan, summary)}
+
+
+def _thresholds(plan: Plan, summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the plan's thresholds say of each stage; none of none."""
+    judged = judge_thresholds(summary, [parse(text) for text in plan.scenario.thresholds])
+    return [msgspec.to_builtins(one) for one in judged]
 
 
 def _server(plan: Plan, index: int, frame: Frame, told: Told | None) -> dict[str, Any] | None:
@@ -114,6 +125,7 @@ def _stage(
     pausing = plan.scenario.workload.pausing
     known = {"workers_missing": missing, **_calibrated(calibration, plan.workers, all_of_it)}
     known |= {"in_flight_of_asked": None} if pausing else {}
+    known |= {"cached_prompt_share": None} if plan.scenario.workload.alike else {}
     verdict = judge(rows, reports, stage, plan.report.percentiles, known)
     left_out, rows = len(rows), windows.counted(rows, stage)
     left_out -= len(rows)
@@ -255,7 +267,9 @@ def _metrics(frame: Frame, plan: Plan, *, open_loop: bool) -> dict[str, Any]:
 
 
 def _percents(plan: Plan) -> tuple[float, ...]:
-    return tuple(sorted({*PERCENTS, *plan.report.percentiles}))
+    judged = (parse(text).figure for text in plan.scenario.thresholds)
+    of_thresholds = {float(found[1]) for name in judged if (found := _PERCENTILE.search(name))}
+    return tuple(sorted({*PERCENTS, *plan.report.percentiles, *of_thresholds}))
 
 
 def _parts(rows: Frame, run: Frame, plan: Plan, stage: int) -> dict[str, Any]:

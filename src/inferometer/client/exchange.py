@@ -217,11 +217,11 @@ class Exchange:
         self._judged = self._judged or self._judge(observer)
         return self._judged.failure
 
-    def said(self, observer: Observer) -> tuple[str, int | None] | None:
-        """The text of a good answer and its tokens, where known; None if the exchange failed."""
+    def said(self, observer: Observer) -> str | None:
+        """The text of a good answer; None if the exchange failed."""
         if self.judge(observer) is not None or self._judged is None:
             return None
-        return observer.api.text(self._judged.events.data), self._judged.answer.output_tokens
+        return observer.api.text(self._judged.events.data)
 
     def record(self, observer: Observer) -> Record:
         """Decode everything and say what happened. All times become relative to the observer's epoch."""

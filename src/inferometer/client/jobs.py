@@ -23,13 +23,10 @@ _GOLDEN = 0.6180339887498949
 
 
 class JobWriter(NamedTuple):
-    """``first(stage, phase, index)`` writes a request; ``next(job, answer, tokens)`` the turn that follows a job.
-
-    ``tokens`` is the length of the answer, where known.
-    """
+    """``first(stage, phase, index)`` writes a request; ``next(job, answer)`` the turn that follows the answer to one."""
 
     first: Callable[[int, Phase, int], Job]
-    next: Callable[[Job, str, int | None], Job]
+    next: Callable[[Job, str], Job]
 
 
 def request_head(path: str, host: str, headers: dict[str, str]) -> bytes:
@@ -88,9 +85,9 @@ def job_writer(plan: Plan, asks: Asks, head: bytes) -> JobWriter:
     def first(stage: int, phase: Phase, index: int) -> Job:
         return write(stage, phase, index, asks(stage, phase, index))
 
-    def later(job: Job, answer: str, tokens: int | None) -> Job:
+    def later(job: Job, answer: str) -> Job:
         assert job.ask is not None  # noqa: S101
-        return write(job.stage, job.phase, job.number, follow(job.ask, answer, tokens))
+        return write(job.stage, job.phase, job.number, follow(job.ask, answer))
 
     return JobWriter(first, later)
 

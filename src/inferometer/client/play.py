@@ -54,7 +54,7 @@ class Shape(NamedTuple):
     deadline_ns: float
     opens_ns: Sequence[int] = ()
     rest_s: Callable[[int], float] = lambda _: 0.0
-    next_turn: Callable[[Job, str, int | None], Job] | None = None
+    next_turn: Callable[[Job, str], Job] | None = None
 
 
 class Tally(NamedTuple):
@@ -245,7 +245,7 @@ class Play:
         if said is None or job.ask is None or self._shape.next_turn is None:
             return False
         self._paused += 1
-        turn = self._shape.next_turn(job, *said)
+        turn = self._shape.next_turn(job, said)
         self._loop.call_later(job.ask.later[0].pause_s, self._say, turn)
         return True
 

@@ -38,6 +38,11 @@ class Asking(Frozen):
     )
 
     @property
+    def alike(self) -> bool:
+        """Whether prompts begin alike on purpose, so that a prefix cache is meant to help."""
+        return False
+
+    @property
     def talks(self) -> bool:
         """Whether an item of the load is a conversation, which can have several requests."""
         return False
@@ -56,6 +61,11 @@ class RandomWorkload(Asking):
     output_tokens: Lengths = Field(Lengths(mean=128), description="output tokens asked for per request")
     prefix_tokens: int = Field(0, ge=0, description="tokens before the prompt that are the same in all requests")
     mix: tuple[RequestClass, ...] = Field((), description="classes of requests, by share, with lengths of their own")
+
+    @property
+    def alike(self) -> bool:
+        """All prompts begin with the prefix, if there is one."""
+        return self.prefix_tokens > 0
 
     @field_validator("mix")
     @classmethod
@@ -87,6 +97,11 @@ class SharedPrefixWorkload(Asking):
     new_prefixes: bool = Field(False, description="every stage and warm-up has beginnings of its own: all are cold")
     repeat_questions: bool = Field(False, description="later rounds and stages ask the same questions again")
 
+    @property
+    def alike(self) -> bool:
+        """Those of a group begin alike."""
+        return True
+
 
 class ConversationWorkload(Asking):
     """Conversations of several turns; what the server really answered is part of the next prompt.
@@ -103,6 +118,11 @@ class ConversationWorkload(Asking):
     think: Pause = Field(Pause(mean_s=0.0), description="pause between an answer and the next message")
     tool_share: float = Field(0.0, ge=0, le=1, description="share of later turns that bring the result of a tool")
     tool_pause: Pause = Field(Pause(mean_s=0.0), description="how long a tool works, instead of the user's thinking")
+
+    @property
+    def alike(self) -> bool:
+        """Every turn begins with all that was said."""
+        return True
 
     @property
     def talks(self) -> bool:
@@ -142,6 +162,11 @@ class DatasetWorkload(Asking):
     think: Pause = Field(Pause(mean_s=0.0), description="pause between an answer and the next message, if multi_turn")
 
     @property
+    def alike(self) -> bool:
+        """Nobody knows what a file repeats; conversations do."""
+        return self.multi_turn
+
+    @property
     def talks(self) -> bool:
         """Items are conversations if they are played whole."""
         return self.multi_turn
@@ -163,6 +188,11 @@ class TraceWorkload(Asking):
     model: str | None = Field(None, description="only requests to this model, where the rows name one")
     max_tokens: int | None = Field(None, ge=2, description="requests longer than this are left out, and counted")
     skip_bad_lines: bool = Field(False, description="count rows that cannot be read instead of stopping at them")
+
+    @property
+    def alike(self) -> bool:
+        """Blocks that came before come again."""
+        return True
 
 
 #: Workloads whose lengths are drawn, and can differ from stage to stage.

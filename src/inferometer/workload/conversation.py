@@ -41,7 +41,7 @@ def asks(plan: Plan, materials: Materials) -> Asks:
         first = message(size.prompt_tokens, random, serial(stage, phase, index))
         return Ask(
             prompt=[*opening, {"role": "user", "content": first}],
-            prompt_tokens=workload.system_tokens + size.prompt_tokens + added_tokens,
+            prompt_tokens=None if opening else size.prompt_tokens + added_tokens,
             output_tokens=size.output_tokens,
             conversation=index,
             later=tuple(later(serial(stage, phase, index), number, stage, random) for number in range(1, turns)),
@@ -50,14 +50,16 @@ def asks(plan: Plan, materials: Materials) -> Asks:
     return ask
 
 
-def follow(ask: Ask, answer: str, answer_tokens: int | None) -> Ask:
-    """The next turn of a conversation: everything that was said, then its first message that was not sent yet."""
+def follow(ask: Ask, answer: str) -> Ask:
+    """The next turn of a conversation: everything that was said, then its first message that was not sent yet.
+
+    How long its prompt is, nobody can say: a chat template adds something to each message, and some drop reasoning.
+    """
     turn, *later = ask.later
     said = ask.prompt if isinstance(ask.prompt, list) else [{"role": "user", "content": ask.prompt}]
-    known = ask.prompt_tokens is not None and turn.tokens is not None and answer_tokens is not None
     return ask._replace(
         prompt=[*said, {"role": "assistant", "content": answer}, {"role": "user", "content": turn.content}],
-        prompt_tokens=(ask.prompt_tokens or 0) + (answer_tokens or 0) + (turn.tokens or 0) if known else None,
+        prompt_tokens=None,
         output_tokens=turn.output_tokens,
         request_class=turn.request_class,
         turn=ask.turn + 1,
