@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from inferometer.cli import main
+from inferometer.cli.report import write_page
 from inferometer.config import files
 from inferometer.records import store
 from reported_run import plan, rows
@@ -61,6 +62,23 @@ def test_page_and_pictures_go_beside_the_run_or_where_they_are_sent(
     assert said(capsys, run, "--format", "png", "--output", tmp_path / "plots")[0] == 0
     assert (tmp_path / "plots" / "latency_vs_qps.png").stat().st_size > 20_000
     assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_thresholds_are_shown_and_decide(run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    limits = ("--threshold", "ttft_p95_ms<=60 @ concurrency 1", "--threshold", "success_rate>=99%")
+    code, out, err = said(capsys, run, "--html", "--output", path, *limits)
+    assert (code, out) == (1, "")
+    assert err.count("missed: success_rate>=99%: concurrency ") == 3
+    page = path.read_text("utf-8")
+    assert "ttft_p95_ms&lt;=60 @ concurrency 1" in page
+    assert "success rate 95.0 %" in page
+    assert said(capsys, run, "--threshold", "success_rate>=90%")[0] == 0
+    assert said(capsys, run, "--threshold", "ttft_p95_ms>=60")[0] == 2
+
+
+def test_another_command_can_write_the_page(run: Path, tmp_path: Path) -> None:
+    assert write_page(run, tmp_path / "x.html").read_text("utf-8").endswith("</html>\n")
 
 
 def test_markdown_is_added_to_a_file(run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

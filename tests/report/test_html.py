@@ -135,8 +135,8 @@ def test_every_metric_is_one_click_from_its_definition(outline: Outline) -> None
 
 def test_context_says_what_is_unknown(outline: Outline) -> None:
     text = "|".join(outline.text)
-    assert "gpu|NVIDIA L4" in text
-    assert "kubernetes|unknown" in text
+    assert "GPU|NVIDIA L4" in text
+    assert "Kubernetes|unknown" in text
 
 
 def test_markdown_of_definitions_becomes_elements() -> None:

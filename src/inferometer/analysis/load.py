@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 EVENTS_IN_MEMORY = 4_000_000
 
 
-def summary_of(directory: Path) -> dict[str, Any]:
-    """The summary of a run, finished or killed, from its rows. Raises ``UserError`` if it is not a run directory."""
+def summary_of(directory: Path, rows: pa.Table | Frame | None = None) -> dict[str, Any]:
+    """The summary of a run, finished or killed, from its rows. Raises ``UserError`` if it is not a run directory.
+
+    ``rows`` are those of ``requests_of``, if they are at hand.
+    """
     if not (directory / store.PLAN).exists():
         raise UserError(f"{directory} is not a run directory: it has no {store.PLAN}")
     plan = files.read_plan(directory / store.PLAN)
@@ -39,7 +42,8 @@ def summary_of(directory: Path) -> dict[str, Any]:
         "sessions": len(context.get("sessions", [])) or 1,
         "prompts": context.get("prompts"),
     }
-    summary = summarise(plan, requests_of(directory), workers, _calibration(context), _told(directory)) | told
+    rows = requests_of(directory) if rows is None else rows
+    summary = summarise(plan, rows, workers, _calibration(context), _told(directory)) | told
     return summary | {"reading": msgspec.to_builtins(reading(summary))}
 
 

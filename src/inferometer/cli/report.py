@@ -5,28 +5,40 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inferometer.cli.terminal import wants_colour
 from inferometer.errors import UserError
 
 if TYPE_CHECKING:
-    from inferometer.report.content import Content
+    from inferometer.analysis.thresholds import Threshold
+    from inferometer.report.content import Content, Judged
 
+Summary = dict[str, Any]
 HTML, PLOTS = "report.html", "plots"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The run directory, the form, and where it goes."""
+    parser.epilog = "Exit codes: 0 done; 1 a threshold is missed; 2 usage, or not a run directory."
     parser.add_argument("directory", type=Path, metavar="DIR", help="a run directory")
     parser.add_argument(
         "--format",
         choices=FORMATS,
         help="form of the report; console if not given",
     )
-    parser.add_argument("--json", action="store_const", const="json", dest="format", help="as --format json")
+    for name in ("json", "html"):
+        parser.add_argument(f"--{name}", action="store_const", const=name, dest="format", help=f"as --format {name}")
+    parser.add_argument(
+        "--threshold",
+        metavar="LIMIT",
+        action="append",
+        default=[],
+        help="show in html and markdown whether each stage keeps LIMIT ('ttft_p95_ms<=200'), and exit 1 if one does "
+        "not; may be repeated",
+    )
     parser.add_argument(
         "--output",
         type=Path,
@@ -36,77 +48,112 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+class Asked(NamedTuple):
+    """What a report is made of, and where it goes."""
+
+    directory: Path
+    output: Path | None = None
+    thresholds: Sequence[Threshold] = ()
+
+
 def run(options: argparse.Namespace) -> int:
-    """Make the report, and print it or say where it is."""
-    FORMATS[options.format or "console"](options.directory, options.output)
-    return 0
+    """Make the report, and print it or say where it is; 1 when a threshold is missed."""
+    from inferometer.analysis.thresholds import judge, parse
+
+    thresholds = [parse(text) for text in options.threshold]
+    summary = FORMATS[options.format or "console"](Asked(options.directory, options.output, thresholds))
+    missed = [one for one in judge(summary, thresholds) if not one.met]
+    for one in missed:
+        print(f"missed: {one.threshold.text}: {one.stage}: {one.sentence}", file=sys.stderr)
+    return 1 if missed else 0
 
 
-def _console(directory: Path, output: Path | None) -> None:
+def write_page(directory: Path, path: Path | None = None) -> Path:
+    """Write the page of a run, into its directory if no path is given; where it is. Raises ``UserError``."""
+    from inferometer.report.html import page
+
+    path = path or directory / HTML
+    _save(path, page(content_of(directory)).encode())
+    return path
+
+
+def _console(asked: Asked) -> Summary:
     from inferometer.analysis.load import summary_of
     from inferometer.report.console import render
 
-    _text(render(summary_of(directory), colour=output is None and wants_colour(sys.stdout)), output)
+    summary = summary_of(asked.directory)
+    _text(render(summary, colour=asked.output is None and wants_colour(sys.stdout)), asked.output)
+    return summary
 
 
-def _json(directory: Path, output: Path | None) -> None:
+def _json(asked: Asked) -> Summary:
     from inferometer.analysis.load import summary_of
 
-    _text(json.dumps(summary_of(directory), indent=1, allow_nan=False), output)
+    summary = summary_of(asked.directory)
+    _text(json.dumps(summary, indent=1, allow_nan=False), asked.output)
+    return summary
 
 
-def _csv(directory: Path, output: Path | None) -> None:
+def _csv(asked: Asked) -> Summary:
     from inferometer.analysis.load import summary_of
     from inferometer.report.points import stages_csv
 
-    _text(stages_csv(summary_of(directory)).rstrip("\n"), output)
+    summary = summary_of(asked.directory)
+    _text(stages_csv(summary).rstrip("\n"), asked.output)
+    return summary
 
 
-def _charts(directory: Path, output: Path | None) -> None:
+def _charts(asked: Asked) -> Summary:
     from inferometer.report.terminal_charts import ASCII, UNICODE, render
 
-    can = output is None and sys.stdout.isatty() and (sys.stdout.encoding or "").lower().startswith("utf")
-    _text(render(content_of(directory), UNICODE if can else ASCII).rstrip("\n"), output)
+    content = content_of(asked.directory)
+    can = asked.output is None and sys.stdout.isatty() and (sys.stdout.encoding or "").lower().startswith("utf")
+    _text(render(content, UNICODE if can else ASCII).rstrip("\n"), asked.output)
+    return content.summary
 
 
-def _markdown(directory: Path, output: Path | None) -> None:
+def _markdown(asked: Asked) -> Summary:
     """A file of records keeps those of other runs."""
     from inferometer.report.markdown import added, record
 
-    text = record(content_of(directory))
+    content, output = content_of(asked.directory, asked.thresholds), asked.output
     if output is None:
-        print(text, end="")
-        return
+        print(record(content), end="")
+        return content.summary
     try:
         before = output.read_text("utf-8") if output.exists() else ""
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {output}, to which the record should be added: {error}") from None
-    _write(output, added(before, text).encode())
+    _write(output, added(before, record(content)).encode())
+    return content.summary
 
 
-def _html(directory: Path, output: Path | None) -> None:
+def _html(asked: Asked) -> Summary:
     from inferometer.report.html import page
 
-    _write(output or directory / HTML, page(content_of(directory)).encode())
+    content = content_of(asked.directory, asked.thresholds)
+    _write(asked.output or asked.directory / HTML, page(content).encode())
+    return content.summary
 
 
-def _png(directory: Path, output: Path | None) -> None:
+def _png(asked: Asked) -> Summary:
     from inferometer.report.plots import pictures, png
 
-    folder = output or directory / PLOTS
-    drawn = list(pictures(content_of(directory)))
+    content, folder = content_of(asked.directory), asked.output or asked.directory / PLOTS
+    drawn = list(pictures(content))
     if not drawn:
-        raise UserError(f"{directory} has nothing to draw: no request was answered")
+        raise UserError(f"{asked.directory} has nothing to draw: no request was answered")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror}") from None
     for picture in drawn:
         _write(folder / f"{picture.name}.png", png(picture))
+    return content.summary
 
 
-#: Every form: (run directory, where it goes) -> None.
-FORMATS: dict[str, Callable[[Path, Path | None], None]] = {
+#: Every form: a function that makes it and returns the summary that it was made of.
+FORMATS: dict[str, Callable[[Asked], Summary]] = {
     "console": _console,
     "charts": _charts,
     "markdown": _markdown,
@@ -117,7 +164,7 @@ FORMATS: dict[str, Callable[[Path, Path | None], None]] = {
 }
 
 
-def content_of(directory: Path) -> Content:
+def content_of(directory: Path, thresholds: Sequence[Threshold] = ()) -> Content:
     """Everything that a page shows, read from a run directory. Raises ``UserError`` if it is not one."""
     from inferometer.analysis import load
     from inferometer.analysis.frame import Frame, from_table
@@ -126,8 +173,8 @@ def content_of(directory: Path) -> Content:
     from inferometer.records import store
     from inferometer.report.content import Content
 
-    summary = load.summary_of(directory)
     rows = load.requests_of(directory)
+    summary = load.summary_of(directory, rows)
     plan = files.read_plan(directory / store.PLAN)
     drawn = pictures(plan, rows if isinstance(rows, Frame) else from_table(rows))
     return Content(
@@ -137,12 +184,33 @@ def content_of(directory: Path) -> Content:
         pictures=drawn,
         server=_server(directory, drawn.start_ns) if drawn else [],
         reading=tuple(_sentence(finding) for finding in summary.get("reading") or ()),
+        thresholds=_judged(summary, thresholds),
     )
+
+
+def _judged(summary: Summary, thresholds: Sequence[Threshold]) -> tuple[Judged, ...]:
+    """Thresholds with the labels that stages have on a page."""
+    from inferometer.analysis.thresholds import judge, stage_key
+    from inferometer.report.content import Judged
+    from inferometer.report.points import labels
+
+    stages = summary["stages"]
+    named = dict(zip(map(stage_key, stages), labels(stages), strict=True))
+    return tuple(
+        Judged(one.threshold.text, named.get(one.stage, one.stage), _figure(one.sentence), met=one.met)
+        for one in judge(summary, thresholds)
+    )
+
+
+def _figure(sentence: str) -> str:
+    """What a threshold found, without the limit, which stands beside it, and with what makes it doubtful."""
+    told, *doubts = sentence.split("; ")
+    return ", ".join([told.partition(", ")[0], *doubts])
 
 
 def _sentence(finding: dict[str, Any]) -> str:
     """A finding in Markdown: its title, then figures and advice."""
-    return " ".join(filter(None, [f"**{finding['title']}**", finding["text"], finding.get("advice")]))
+    return " ".join(filter(None, [f"**{finding['title']}.**", finding["text"], finding.get("advice")]))
 
 
 def _server(directory: Path, start_ns: float) -> list[dict[str, Any]]:
@@ -171,11 +239,16 @@ def _text(text: str, output: Path | None) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file and say so; a reader never sees half of it."""
+    """Write a file and say so."""
+    _save(path, content)
+    print(path, file=sys.stderr)
+
+
+def _save(path: Path, content: bytes) -> None:
+    """A reader never sees half of a file."""
     partial = path.with_name(path.name + ".partial")
     try:
         partial.write_bytes(content)
         partial.replace(path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from None
-    print(path, file=sys.stderr)

@@ -46,7 +46,7 @@ SUMMARY = "summary.json"
 LOG = "run.log"
 ENGINE_LOG = "engine.log"
 
-ORDER = [("stage", "ascending"), ("phase", "descending"), ("index", "ascending")]
+ORDER = [("stage", "ascending"), ("phase", "descending"), ("index", "ascending"), ("turn", "ascending")]
 #: What is read or written at once has about this many token events (16 bytes each), or rows, and not more.
 PIECE_EVENTS = 1 << 20
 PIECE_ROWS = 1 << 16
@@ -178,6 +178,8 @@ def _streams(directory: Path) -> list[Path]:
 def _opened(path: Path) -> Iterator[pa.parquet.ParquetFile]:
     try:
         with pa.parquet.ParquetFile(path) as file:
+            if file.schema_arrow.names != SCHEMA.names:
+                raise UserError(f"{path} is of another version of inferometer: its columns are not those of a run now")
             yield file
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"cannot read {path}: {error}") from None

@@ -6,7 +6,7 @@ computed here. Colours are those of ``INK`` and hold on a light and on a dark gr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import altair as alt
@@ -33,6 +33,8 @@ PARTS = {"due, not sent": "wait", "sent, no token yet": "prefill", "tokens arriv
 RAMP = ("#3d7fd6", "#2a9fb0", "#4a9f5f", "#b0902a", "#d9772f", "#cf4457")
 #: Pixels for the labels of the y axis: the axes of time of several charts stand in line.
 _MARGIN = 52
+#: Pixels of the narrowest chart, and of a character of its legend.
+_NARROWEST, _CHARACTER = 320, 6.2
 _BAND = {"p50": 0.28, "p95": 0.13}
 
 
@@ -85,7 +87,13 @@ def trade(rows: Sequence[Point], metric: str, label: str) -> Chart:
     x, y = f"{metric}_mean_ms", "output_tokens_per_s"
     known = [row for row in rows if row.get(x) is not None and row[y] is not None]
     base = alt.Chart(_data(known, "stage", "label", "verdict", x, y)).encode(
-        x=alt.X(x, type="quantitative", title=f"Mean {label} (ms)", scale=alt.Scale(zero=False, nice=True)),
+        x=alt.X(
+            x,
+            type="quantitative",
+            title=f"Mean {label} (ms)",
+            scale=alt.Scale(zero=False, nice=True),
+            axis=alt.Axis(tickCount=6),
+        ),
         y=alt.Y(y, type="quantitative", title="Output tokens/s", scale=alt.Scale(zero=True)),
     )
     tip = [_told("label", "stage"), _number(x, f"mean {label} (ms)"), _number(y, "output tokens/s")]
@@ -179,6 +187,7 @@ def marked(chart: Chart, windows: Sequence[Row]) -> Chart:
 
 def failures(rows: Sequence[Row], span_s: float) -> Chart:
     """Failed requests by kind over the time of the run."""
+    kinds = {row["kind"] for row in rows}
     return (
         alt.Chart(_data(rows, "start_s", "end_s", "kind", "requests"))
         .mark_bar()
@@ -186,7 +195,7 @@ def failures(rows: Sequence[Row], span_s: float) -> Chart:
             x=_time("start_s", span_s, bin="binned"),
             x2="end_s",
             y=alt.Y("requests:Q", title="Failed requests", stack=True, axis=_margin(tickMinStep=1)),
-            color=alt.Color("kind:N", title=None, scale=alt.Scale(range=[INK["failed"], *RAMP]), legend=_legend()),
+            color=alt.Color("kind:N", title=None, scale=alt.Scale(range=[INK["failed"], *RAMP]), legend=_legend(kinds)),
             tooltip=[_number("start_s", "from (s)"), _told("kind", "kind"), _number("requests", "requests")],
         )
     )
@@ -195,14 +204,18 @@ def failures(rows: Sequence[Row], span_s: float) -> Chart:
 def telemetry(rows: Sequence[Row], name: str, title: str, span_s: float) -> Chart:
     """One series of the server for each replica, on the axis of the run."""
     mine = [row for row in rows if row["name"] == name]
-    several = len({row["replica"] for row in mine}) > 1
+    replicas = {row["replica"] for row in mine}
+    highest = max((row["value"] for row in mine), default=0.0)
+    scale = alt.Scale(domainMin=0) if highest > 0 else alt.Scale(domain=[0, 1])
     chart = alt.Chart(_data(mine, "t_s", "replica", "value")).mark_line(strokeWidth=1.5, color=INK["server"])
     encoded = chart.encode(
         x=_time("t_s", span_s),
-        y=alt.Y("value:Q", title=title, scale=alt.Scale(domainMin=0), axis=_margin()),
+        y=alt.Y("value:Q", title=title, scale=scale, axis=_margin()),
         tooltip=[_number("t_s", "at (s)"), _told("replica", "replica"), _number("value", title)],
     )
-    return encoded.encode(color=alt.Color("replica:N", title=None, legend=_legend())) if several else encoded
+    if len(replicas) < 2:
+        return encoded
+    return encoded.encode(color=alt.Color("replica:N", title=None, legend=_legend(replicas)))
 
 
 def timeline(rows: Sequence[Row], stages: Sequence[str], pick: str | None) -> Chart:
@@ -214,10 +227,15 @@ def timeline(rows: Sequence[Row], stages: Sequence[str], pick: str | None) -> Ch
         alt.Chart(_data(bars, "label", "order", "part", "start_s", "end_s", "outcome"))
         .mark_bar(height={"band": 0.8})
         .encode(
-            x=alt.X("start_s:Q", title="Time in the run (s)", scale=alt.Scale(zero=False, nice=False)),
+            x=alt.X(
+                "start_s:Q",
+                title="Time in the run (s)",
+                scale=alt.Scale(zero=False, nice=False),
+                axis=alt.Axis(tickCount=10),
+            ),
             x2="end_s",
             y=alt.Y("order:O", title="Requests, by send", axis=_bare()),
-            color=alt.Color("part:N", title=None, scale=scale, legend=_legend()),
+            color=alt.Color("part:N", title=None, scale=scale, legend=_legend(PARTS)),
             tooltip=[
                 _told("part", "part"),
                 _number("start_s", "from (s)"),
@@ -257,20 +275,21 @@ def _x(axis: Axis, rows: Sequence[Point]) -> alt.X:
     if not axis.quantitative:
         labels = [row["label"] for row in rows]
         return alt.X("label:N", title=axis.title, sort=labels, axis=alt.Axis(labelAngle=-40, labelLimit=120))
-    values = sorted({row[axis.field] for row in rows})
+    ticks = {"values": sorted({row[axis.field] for row in rows})} if axis.asked else {"tickCount": 6}
     scale = alt.Scale(type="log", base=2, nice=False) if axis.log else alt.Scale(zero=False, nice=True)
     return alt.X(
         axis.field,
         type="quantitative",
         title=axis.title,
         scale=scale,
-        axis=alt.Axis(values=values, grid=False, format=",.4~r", labelOverlap="greedy"),
+        axis=alt.Axis(**ticks, grid=False, format=",.4~r", labelOverlap="greedy"),
     )
 
 
 def _time(field: str, span_s: float, **more: Any) -> alt.X:
     scale = alt.Scale(domain=[0, span_s], nice=False)
-    return alt.X(field, type="quantitative", title="Time in the run (s)", scale=scale, **more)
+    axis = alt.Axis(tickCount=10)
+    return alt.X(field, type="quantitative", title="Time in the run (s)", scale=scale, axis=axis, **more)
 
 
 def _margin(**more: Any) -> alt.Axis:
@@ -286,13 +305,17 @@ def _log_axis(*, margin: bool = False) -> alt.Axis:
     return alt.Axis(tickCount=5, format=",.4~r", labelOverlap="greedy", grid=margin, **extent)
 
 
-def _legend(title: str | None = None) -> alt.Legend:
-    return alt.Legend(orient="top", columns=6, symbolLimit=20, labelLimit=180, title=title, titleOrient="left")
+def _legend(labels: Iterable[str], title: str | None = None) -> alt.Legend:
+    """As many columns as a telephone has room for."""
+    room = _NARROWEST - _CHARACTER * len(title or "")
+    columns = room / (20 + _CHARACTER * max(map(len, labels), default=0))
+    columns = max(1, min(6, int(columns)))
+    return alt.Legend(orient="top", columns=columns, symbolLimit=20, labelLimit=180, title=title, titleOrient="left")
 
 
 def _by_stage(stages: Sequence[str], title: str) -> alt.Color:
     scale = alt.Scale(domain=list(stages), range=_colours(len(stages)))
-    return alt.Color("label:N", title=title, scale=scale, legend=_legend(title) if len(stages) > 1 else None)
+    return alt.Color("label:N", title=title, scale=scale, legend=_legend(stages, title) if len(stages) > 1 else None)
 
 
 def _colours(count: int) -> list[str]:

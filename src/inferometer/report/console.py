@@ -13,7 +13,9 @@ from typing import Any
 import msgspec
 
 from inferometer.analysis.diagnosis import Finding
+from inferometer.analysis.thresholds import Judged
 from inferometer.report import reading
+from inferometer.report.comparison import ticks
 from inferometer.report.groups import tables
 from inferometer.report.tables import FEW, by_model, level, sweep
 
@@ -40,13 +42,14 @@ _STATES = {
 }
 
 
-def render(summary: dict[str, Any], colour: bool = False) -> str:
+def render(summary: dict[str, Any], colour: bool = False, *, unicode: bool = True) -> str:
     """Every stage of ``analysis.summary.summarise``, then the sweep if there are several.
 
     Args:
         summary: as made by ``summarise`` or read from ``summary.json``.
         colour: colour the verdicts with ANSI sequences; the caller knows whether there is a terminal and minds
         NO_COLOR.
+        unicode: ticks and crosses of thresholds as such; the caller knows what the stream can write.
     """
     stages = summary["stages"]
     if not stages:
@@ -55,6 +58,8 @@ def render(summary: dict[str, Any], colour: bool = False) -> str:
     if len(stages) > 1:
         titled = [f"{_heading(stage)}\n{block}" for stage, block in zip(stages, blocks, strict=True)]
         blocks = [*titled, sweep(summary)]
+    if judged := summary.get("thresholds"):
+        blocks.append(_thresholds(judged, unicode=unicode))
     if findings := summary.get("reading"):
         blocks.append(reading.plain(msgspec.convert(findings, list[Finding])))
     if prompts := summary.get("prompts"):
@@ -62,6 +67,13 @@ def render(summary: dict[str, Any], colour: bool = False) -> str:
     if (state := summary.get("state")) in _STATES:
         blocks.append(_STATES[state])
     return "\n\n".join(blocks) + "\n"
+
+
+def _thresholds(judged: list[dict[str, Any]], *, unicode: bool) -> str:
+    """A tick or a cross for each threshold at each stage."""
+    missed = sum(not one["met"] for one in judged)
+    count = f"{missed} of {len(judged)} missed" if missed else "all met"
+    return f"Thresholds: {count}.\n{ticks(msgspec.convert(judged, list[Judged]), unicode=unicode)}"
 
 
 def stage_result(stage: dict[str, Any], report: dict[str, Any], *, colour: bool = False) -> str:

@@ -26,7 +26,8 @@ def _table(entries: Sequence[Entry], columns: Columns) -> list[str]:
 
 
 def _name(key: str) -> Callable[[Entry], str]:
-    return lambda entry: "other" if entry[key] is None else str(entry[key])
+    """A name may come from a server: on one line, and no end of a cell."""
+    return lambda entry: "other" if entry[key] is None else " ".join(str(entry[key]).split()).replace("|", "/")
 
 
 def _count(key: str) -> Callable[[Entry], str]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
-from inferometer.report import panels, sections
+from inferometer.report import panels, sections, stage_tables
 from inferometer.report.content import Content, started, title
 from inferometer.report.markup import element, text
 from inferometer.report.panels import Panel
@@ -35,6 +35,8 @@ def page(content: Content) -> str:
         ("reading", "What the numbers say", sections.reading(content) if content.reading else ""),
         ("sweep", "Load and latency", figures(panels.sweep(content)) + sections.sweep_table(content)),
         ("limits", "Limits", sections.limits(content)),
+        ("server", "What the server saw", stage_tables.server(content)),
+        ("parts", "Parts of the load", stage_tables.parts(content)),
         ("distributions", "Distributions", figures(panels.distributions(content))),
         ("time", "Over time", figures(panels.over_time(content), one=True)),
         ("requests", "Timeline of requests", figures(panels.timeline(content), one=True)),
@@ -46,7 +48,7 @@ def page(content: Content) -> str:
     kept = [part for part in parts if part[2]]
     body = "\n".join(
         [
-            _nav([(name, label) for name, label, _ in kept]),
+            _nav([name for name, _, _ in kept]),
             element("header", element("div", _head(content))),
             element("main", "\n".join(_section(*part) for part in kept)),
             element(
@@ -68,13 +70,16 @@ def _head(content: Content) -> str:
     )
 
 
-def _nav(links: Sequence[tuple[str, str]]) -> str:
-    named = "".join(element("a", text(label), href=f"#{name}") for name, label in links)
+def _nav(names: Sequence[str]) -> str:
+    named = "".join(element("a", name.capitalize(), href=f"#{name}") for name in names)
     button = element("button", "Light / dark", id="theme", type="button")
     return element("nav", element("div", element("div", named, cls="links") + button), aria_label="Sections")
 
 
 _NOTES = {
+    "server": "Peaks are those of samples, about one a second. Latencies are means in ms; in brackets client less "
+    "server: the network, and what waits before the server's clock starts.",
+    "parts": "Latencies in ms. ~ too few samples for a 95 % interval.",
     "requests": _SAMPLED,
     "distributions": "A click on the legend leaves one stage in colour. Scales of latency are logarithmic.",
     "time": "All charts of this section have the same axis. Server figures stand here if the run recorded them.",

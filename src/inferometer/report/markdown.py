@@ -10,9 +10,11 @@ from collections.abc import Iterator, Sequence
 from hashlib import sha256
 
 from inferometer.report.content import Content, Judged, started, title, verdict
+from inferometer.report.groups import tables
 from inferometer.report.indicators import slo_rows
-from inferometer.report.points import labels
+from inferometer.report.points import heading, labels, points
 from inferometer.report.run_context import context_rows, peaks
+from inferometer.report.stage_tables import server_headline, server_notes, server_rows
 from inferometer.report.tables import markdown, sweep
 
 _TITLE = "# Benchmark results\n"
@@ -32,6 +34,8 @@ def record(content: Content) -> str:
         sweep(content.summary) if content.summary["stages"] else "No stage was begun.",
         *_limits([*content.thresholds, *slo_rows(content.summary)]),
         *_failures(content),
+        *_parts(content),
+        *_server(content),
         *_peaks(content),
         *_reading(content.reading),
         f"<!-- end {digest} -->",
@@ -86,6 +90,26 @@ def _failures(content: Content) -> Iterator[str]:
     if rows:
         yield "### Failures"
         yield markdown(("stage", "kind", "requests", "first example"), rows)
+
+
+def _parts(content: Content) -> Iterator[str]:
+    stages = content.summary["stages"]
+    for stage, label in zip(stages, labels(stages), strict=True):
+        for title_, lines in tables(stage):
+            yield f"### {title_}: {_plain(label)}"
+            safe = [line.replace("<", "&lt;") for line in lines]
+            yield "\n".join(line for line in safe if line.startswith("|"))
+            yield from (line for line in safe if not line.startswith("|"))
+
+
+def _server(content: Content) -> Iterator[str]:
+    """What the servers said of each stage; means in ms."""
+    if rows := server_rows(content):
+        yield "### What the server saw"
+        header = (heading(points(content.summary)), *server_headline(content))
+        yield markdown(header, [[_plain(cell) for cell in row] for row in rows])
+    if notes := server_notes(content):
+        yield "\n".join(f"- {_plain(note)}" for note in notes)
 
 
 def _peaks(content: Content) -> Iterator[str]:

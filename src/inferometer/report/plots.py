@@ -14,7 +14,7 @@ from inferometer.report.points import Axis, Point, points
 
 _PANEL_WIDTH, _PANEL_HEIGHT, _WIDE = 380, 280, 900
 _SCALE = 2.0
-_QPS = Axis("sent_or_done_per_s", "Requests per second", quantitative=True, log=False)
+_QPS = Axis("sent_or_done_per_s", "Requests per second", quantitative=True, log=False, asked=False)
 _CONCURRENCY = Axis("concurrency", "Concurrency", quantitative=True, log=True)
 _RATES = (
     ("input_tokens_per_s", "Input tokens/s"),

@@ -23,12 +23,16 @@ _ASKED = {
 
 
 class Axis(NamedTuple):
-    """What stages are drawn against. ``field`` of the points; quantitative, or the labels of the stages in order."""
+    """What stages are drawn against. ``field`` of the points; quantitative, or the labels of the stages in order.
+
+    ``asked``: a tick for each stage, which has a round value; else ticks at round values.
+    """
 
     field: str
     title: str
     quantitative: bool
     log: bool
+    asked: bool = True
 
 
 def points(summary: dict[str, Any]) -> list[Point]:

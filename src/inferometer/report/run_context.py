@@ -15,6 +15,8 @@ _PATTERNS = {
 }
 #: Fields of the run context that have a row of their own.
 _ROWS = {"model", "request_shape", "load_pattern", "client", "inferometer", "plan_sha256"}
+#: Names that are no words.
+_TITLES = {"gpu": "GPU", "cuda": "CUDA", "dtype": "dtype", "server_args": "Server arguments"}
 #: Gauges of a server that are drawn: name: (title, unit)
 GAUGES = {
     "requests_running": ("Requests running", ""),
@@ -59,7 +61,7 @@ def _captured(context: dict[str, Any], plan: dict[str, Any]) -> list[tuple[str, 
     """Flat facts of the run context and of the target that have no row yet, in the order in which they were written."""
     facts = {**((plan.get("target") or {}).get("facts") or {}), **(context.get("run_context") or {})}
     return [
-        (name.replace("_", " "), UNKNOWN if value is None else str(value))
+        (_TITLES.get(name) or name[:1].upper() + name[1:].replace("_", " "), UNKNOWN if value is None else str(value))
         for name, value in facts.items()
         if name not in _ROWS and not isinstance(value, dict | list)
     ]

@@ -21,6 +21,7 @@ MEANINGS = {
     "CLIENT-LIMITED": "The client could not send or read on time; what is marked below is not the server's alone.",
     "INVALID": "These numbers must not be used: see why below.",
 }
+_LEVELS = {"closed": "concurrency {}", "open": "{} req/s", "trace": "{} req/s", "users": "{} users"}
 _SHOWN = ("ttft", "itl", "tpot", "e2el")
 _STATES = {"interrupted": "The run was interrupted: later requests were not sent.", "running": "The run did not end."}
 _STATISTICS = ("mean", "50", "90", "95", "99")
@@ -29,16 +30,9 @@ _STATISTICS = ("mean", "50", "90", "95", "99")
 def verdict_banner(content: Content) -> str:
     """The worst verdict, its meaning, and every finding that is more than a note."""
     summary, word = content.summary, verdict(content.summary)
-    named = zip(summary["stages"], labels(summary["stages"]), strict=True)
-    found = [
-        element("li", _finding(finding, label))
-        for stage, label in named
-        for finding in stage["verdict"]["findings"]
-        if finding["severity"] != "note"
-    ]
     state = _STATES.get(summary.get("state", ""), "")
     told = element("strong", f"{_mark(word == 'VALID')} {word}") + f" {MEANINGS[word]} {state}"
-    items = element("ul", "".join(found)) if found else ""
+    items = _findings(summary, notes=False)
     return element("div", told + items, cls=f"verdict tone-{word.lower()}", id="verdict")
 
 
@@ -65,9 +59,8 @@ def tiles(content: Content) -> str:
 
 def _where(row: dict[str, Any]) -> str:
     """A stage in words."""
-    if row["name"] is not None or row["load_type"] != "closed":
-        return str(row["label"])
-    return f"concurrency {row['label']}"
+    plain = row["name"] is None and str(row["label"]).replace(".", "").isdigit()
+    return _LEVELS[row["load_type"]].format(row["label"]) if plain else str(row["label"])
 
 
 def run_context(content: Content) -> str:
@@ -117,8 +110,8 @@ def percentiles(content: Content) -> str:
     blocks = {name: element("div", _percentile_table(name, stages, first)) for name in names}
     shown = "".join(blocks[name] for name in _SHOWN if name in blocks)
     more = "".join(block for name, block in blocks.items() if name not in _SHOWN)
-    hidden = element("summary", "More metrics") + element("div", more, cls="charts")
-    return element("div", shown, cls="charts") + (element("details", hidden, cls="prints") if more else "")
+    hidden = element("summary", "More metrics") + element("div", more, cls="charts one")
+    return element("div", shown, cls="charts one") + (element("details", hidden, cls="prints") if more else "")
 
 
 def _percentile_table(name: str, stages: Sequence[dict[str, Any]], first: str) -> str:
@@ -152,7 +145,8 @@ def _interval(estimate: dict[str, Any] | None) -> str:
 def limits(content: Content) -> str:
     """SLOs, thresholds and MLPerf levels with a tick or a cross, and attainment and goodput where there are SLOs."""
     asked = [*content.thresholds, *slo_rows(content.summary)]
-    blocks = [_judgements("Limits of this run", asked)] if asked else []
+    first = f"limit, by {heading(points(content.summary)).partition(' (')[0]}"
+    blocks = [_judgements("Limits of this run", asked, first)] if asked else []
     rows = [
         [text(row["label"]), f"{100 * row['attainment']:.1f} %", _cell(row["goodput_per_s"], per_second)]
         for row in points(content.summary)
@@ -161,17 +155,17 @@ def limits(content: Content) -> str:
     if rows:
         blocks.append(table((heading(points(content.summary)), "attainment", "goodput (req/s)"), rows))
     title = "MLPerf levels" + element("span", " a comparison with their limits, not a submission", cls="soft")
-    mlperf = _judgements(title, mlperf_rows(content.summary))
+    mlperf = _judgements(title, mlperf_rows(content.summary), first)
     return "".join([*blocks, mlperf])
 
 
-def _judgements(title: str, rows: Sequence[Judged]) -> str:
+def _judgements(title: str, rows: Sequence[Judged], first: str) -> str:
     """A line for each limit, a column for each stage."""
     stages = list(dict.fromkeys(row.stage for row in rows))
     whats = list(dict.fromkeys(row.what for row in rows))
     by_place = {(row.what, row.stage): row for row in rows}
     cells = [[text(what), *(_judged(by_place.get((what, stage))) for stage in stages)] for what in whats]
-    return element("h3", title) + table(("limit", *map(text, stages)), cells)
+    return element("h3", title) + table((text(first), *map(text, stages)), cells)
 
 
 def _judged(row: Judged | None) -> str:
@@ -228,15 +222,9 @@ def instrument(content: Content) -> str:
     rows = [
         [text(_words(key)), *(_figure(stage["verdict"]["figures"].get(key), key) for stage in stages)] for key in keys
     ]
-    notes = [
-        element("li", _finding(finding, label))
-        for stage, label in zip(stages, names, strict=True)
-        for finding in stage["verdict"]["findings"]
-        if finding["severity"] == "note"
-    ]
     head = [f"{text(name)}<br>{_word(stage['verdict']['verdict'])}" for name, stage in zip(names, stages, strict=True)]
     figures = element("details", element("summary", "Figures behind the verdicts") + table(("figure", *head), rows))
-    return (element("ul", "".join(notes)) if notes else element("p", "There is nothing to remark.")) + figures
+    return (_findings(content.summary, notes=True) or element("p", "There is nothing to remark.")) + figures
 
 
 def all_definitions() -> str:
@@ -245,13 +233,28 @@ def all_definitions() -> str:
     return element("details", inside, cls="prints")
 
 
-def _finding(finding: dict[str, Any], label: str) -> str:
+def _findings(summary: dict[str, Any], *, notes: bool) -> str:
+    """A list of the notes, or of all that is more; what is the same for several stages is said once."""
+    stages, kind = summary["stages"], heading(points(summary)).partition(" (")[0]
+    where: dict[str, list[str]] = {}
+    for stage, label in zip(stages, labels(stages), strict=True):
+        for finding in stage["verdict"]["findings"]:
+            if (finding["severity"] == "note") == notes:
+                where.setdefault(_finding(finding), []).append(label)
+    items = [
+        element("li", told if len(stages) == 1 else element("b", text(f"{kind} {', '.join(named)}: ")) + told)
+        for told, named in where.items()
+    ]
+    return element("ul", "".join(items)) if items else ""
+
+
+def _finding(finding: dict[str, Any]) -> str:
     share = finding["unit"] == "share"
     shown = _figure(finding["figure"], "_share" if share else "")
     unit = "" if share or not finding["unit"] else f" {text(finding['unit'])}"
     against = f" (limit {_figure(finding['limit'], '_share' if share else '')}{unit})" if finding["limit"] else ""
     told = f"{text(finding['name'])} {shown}{unit}{against}, spoils {text(finding['spoils'])}"
-    return f"{element('b', f'{text(label)}:')} {told}: {text(finding['advice'])}"
+    return f"{told}: {text(finding['advice'])}"
 
 
 def _figure(value: float | None, key: str) -> str:
