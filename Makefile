@@ -2,6 +2,7 @@
 # make test     everything that CI checks
 # make fuzz     every parser fed with spoilt input, for as long as FUZZ_SECONDS says
 # make soak         ten minutes at a steady load: does the memory of a run grow?
+# make prompts      a hundred thousand long prompts: how soon is the first sent, is the schedule kept meanwhile?
 # make instrument   the instrument against truth and its peers (needs a C compiler)
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: bench test fuzz lint soak instrument lock clean
+.PHONY: bench test fuzz lint soak prompts instrument lock clean
 
 bench: $(VENV)/installed
 	$(BIN)/inferometer run --max-concurrency 1 2 4 8 16 32 --random-input-len 256 --random-output-len 128 --ignore-eos --seed 42
@@ -29,6 +30,9 @@ lint: $(VENV)/developer
 
 soak: $(VENV)/developer
 	nice $(BIN)/python benchmarks/soak.py $(ARGS)
+
+prompts: $(VENV)/developer
+	$(BIN)/python benchmarks/many_prompts.py $(ARGS)
 
 instrument: $(VENV)/developer
 	$(BIN)/python benchmarks/instrument.py $(ARGS)

@@ -113,6 +113,12 @@ class ConversationWorkload(Asking):
     type: Literal["conversation"] = "conversation"
     turns: Lengths = Field(Lengths(mean=4), description="messages of the user in one conversation")
     system_tokens: int = Field(0, ge=0, description="tokens of a system message that all conversations share")
+    system_groups: int = Field(
+        1, ge=1, description="how many different system messages there are; conversations have them in turn"
+    )
+    own_system_tokens: Lengths | None = Field(
+        None, description="tokens that each conversation has of its own behind the system message that it shares"
+    )
     input_tokens: Lengths = Field(Lengths(mean=64), description="tokens of each message of the user")
     output_tokens: Lengths = Field(Lengths(mean=128), description="output tokens asked for per turn")
     think: Pause = Field(Pause(mean_s=0.0), description="pause between an answer and the next message")

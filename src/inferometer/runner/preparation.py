@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -29,6 +30,8 @@ LEAST_PER_WORD = 0.25
 BUSY_PAUSES_S = (0.1, 0.1, 0.2, 0.2, 0.5, 0.5, 1.0, 1.0)
 LOST_PAUSES_S = (0.05,) * 8
 
+#: Words of the short prompts that tell what a server adds, and seeds of them.
+FEW_WORDS, FEW_SEEDS = 8, (1, 3, 4, 5)
 #: Prompts of files are of any length; words are weighed at this one.
 FILE_TOKENS = 1024
 
@@ -144,13 +147,18 @@ def _with_note(spec: PromptSpec, overhead_tokens: int, note: str) -> PromptSpec:
 
 
 def _calibrated(target: Target, mean: int) -> PromptSpec:
-    """Fit tokens = overhead + tokens_per_word * words to the server's counts, at few words and at the wanted length."""
-    few, many = _words_cost(target, 8, 1), _words_cost(target, max(16, mean), 2)
-    per_word = 0.0 if few is None or many is None else (many - few) / (max(16, mean) - 8)
-    if few is None or per_word < LEAST_PER_WORD:
+    """Fit tokens = overhead + tokens_per_word * words to the server's counts, at few words and at the wanted length.
+
+    Few words are asked for several times: what the words of one short prompt cost by chance would count as overhead.
+    """
+    wanted = max(2 * FEW_WORDS, mean)
+    costs = [_words_cost(target, FEW_WORDS, seed) for seed in FEW_SEEDS]
+    few, many = fmean(cost or 0 for cost in costs), _words_cost(target, wanted, 2)
+    per_word = 0.0 if None in costs or many is None else (many - few) / (wanted - FEW_WORDS)
+    if per_word < LEAST_PER_WORD:
         note = "text of common words, one token each assumed: the server tells no prompt length to calibrate with"
         return PromptSpec(kind="calibrated_text", note=note)
-    overhead = round(few - 8 * per_word)
+    overhead = round(few - FEW_WORDS * per_word)
     note = f"text of common words, calibrated on the server: {overhead} tokens + {per_word:.3f} a word"
     return PromptSpec(kind="calibrated_text", overhead_tokens=overhead, tokens_per_word=per_word, note=note)
 

@@ -31,11 +31,13 @@ from inferometer.client.exchange import Observer
 from inferometer.client.jobs import JobWriter, job_writer, request_head
 from inferometer.client.play import Shape, Tally, Wiring
 from inferometer.client.recorder import Desk
+from inferometer.client.spool import Build
 from inferometer.client.supply import Supply
 from inferometer.config.models import OpenLoop, Plan, Target
 from inferometer.errors import UserError
 from inferometer.records.record import Clock, WorkerStage
 from inferometer.records.store import Writer
+from inferometer.runner.builder import Builder
 from inferometer.runner.messages import Broken, Done, Prepare, Ready, Reply, Setup, decode_order, encode
 from inferometer.runner.share import Share, Whole, share, stage_seed
 from inferometer.telemetry import ask, machine
@@ -56,6 +58,7 @@ class Post(NamedTuple):
     loop: asyncio.AbstractEventLoop
     engine: Engine
     jobs: JobWriter
+    builder: Builder
     recorded_ns: Sequence[int] | None
 
 
@@ -103,7 +106,8 @@ def _obey(setup: Setup) -> None:
     path = f"{url.path}?{url.query}" if url.query else url.path
     head = request_head(path, url.netloc.rpartition("@")[2], ask.headers(plan.target))
     jobs = job_writer(plan, asks_of(plan, setup.materials), head)
-    post = Post(setup, plan, board, loop, engine, jobs, recorded_ns(setup.materials))
+    builder = Builder(setup, head)
+    post = Post(setup, plan, board, loop, engine, jobs, builder, recorded_ns(setup.materials))
     prepared: Prepared | None = None
     for line in sys.stdin.buffer:
         order = decode_order(line)
@@ -112,6 +116,7 @@ def _obey(setup: Setup) -> None:
             _say(Ready(problem))
         elif prepared is not None:
             _say(Done(_play(post, prepared, order.start_ns)))
+    builder.end()
     engine.close()
     writer.close()
 
@@ -131,7 +136,12 @@ def _prepare(post: Post, order: Prepare) -> tuple[Prepared, str | None]:
     whole = Whole(stage, order.phase, seed, post.recorded_ns)
     part = share(whole, post.setup.worker, post.setup.workers)
     numbers = (number for number, _ in part.schedule())
-    supply = Supply(lambda number: post.jobs.first(order.stage, order.phase, number), numbers, endless=part.endless)
+    supply = Supply(
+        lambda number: post.jobs.first(order.stage, order.phase, number),
+        numbers,
+        endless=part.endless,
+        spool=lambda after: post.builder.begin(Build(order.stage, order.phase, after)),
+    )
     at_once = isinstance(stage.load, OpenLoop) and stage.load.at_once
     limit = OPEN_LOOP_CONNECTIONS if math.isinf(part.slots) and not at_once else MOST_CONNECTIONS
     wanted = min(part.slots, len(supply), limit)

@@ -12,7 +12,7 @@ from inferometer.workload.synthetic import asked_stage, generator, serial
 from inferometer.workload.tokens import composer
 
 #: The serial number of a system message, and the first one of messages after the first: no prompt has either.
-_SYSTEM, _LATER = 2**40, 2**41
+_SYSTEM, _LATER, _OWN = 2**40, 2**41, 2**52
 
 
 def asks(plan: Plan, materials: Materials) -> Asks:
@@ -24,8 +24,17 @@ def asks(plan: Plan, materials: Materials) -> Asks:
     def message(tokens: int, random: np.random.Generator, number: int) -> str:
         return str(compose(tokens + added_tokens, random, number))
 
-    system = message(workload.system_tokens, np.random.Generator(np.random.PCG64(plan.seed)), _SYSTEM)
-    opening = [{"role": "system", "content": system}] if workload.system_tokens else []
+    def shared(group: int) -> str:
+        seed = plan.seed if group == 0 else [plan.seed, group]
+        return message(workload.system_tokens, np.random.Generator(np.random.PCG64(seed)), _SYSTEM + group)
+
+    systems = [shared(group) for group in range(workload.system_groups)] if workload.system_tokens else [""]
+
+    def opening(index: int, number: int, random: np.random.Generator) -> list[dict[str, str]]:
+        """The system message: what the conversation shares, then what is its own."""
+        own = message(draw(workload.own_system_tokens, random), random, number) if workload.own_system_tokens else ""
+        content = " ".join(filter(None, (systems[index % len(systems)], own)))
+        return [{"role": "system", "content": content}] if content else []
 
     def later(index: int, number: int, stage: int, random: np.random.Generator) -> Turn:
         size = sizes(plan.scenario, stage, random)
@@ -39,9 +48,10 @@ def asks(plan: Plan, materials: Materials) -> Asks:
         random = generator(plan.seed, stage, phase, index)
         size, turns = sizes(plan.scenario, stage, random), draw(workload.turns, random)
         first = message(size.prompt_tokens, random, serial(stage, phase, index))
+        before = opening(index, _OWN + serial(stage, phase, index), random)
         return Ask(
-            prompt=[*opening, {"role": "user", "content": first}],
-            prompt_tokens=None if opening else size.prompt_tokens + added_tokens,
+            prompt=[*before, {"role": "user", "content": first}],
+            prompt_tokens=None if before else size.prompt_tokens + added_tokens,
             output_tokens=size.output_tokens,
             conversation=index,
             later=tuple(later(serial(stage, phase, index), number, stage, random) for number in range(1, turns)),
