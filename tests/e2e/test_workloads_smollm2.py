@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -36,14 +37,16 @@ def test_a_conversation_and_a_shared_prefix(
     assert set(table["outcome"]) == {"ok"}
     grown = [np.median(table["prompt_tokens"][table["turn"] == turn]) for turn in range(3)]
     # each turn adds a message of 40 tokens, an answer of at most 8, and what the template puts around them
-    assert all(40 < later - earlier < 70 for earlier, later in zip(grown, grown[1:], strict=False))
+    assert all(40 < later - earlier < 70 for earlier, later in pairwise(grown))
     cached = [np.median(table["cached_tokens"][table["turn"] == turn]) for turn in range(3)]
     assert cached[1] >= 0.7 * grown[0]
     assert cached[2] >= 0.7 * grown[1]
 
     words = "--dataset-name shared_prefix --num-groups 1 --prompts-per-group 6 --prefix-repetition-prefix-len 300"
     words += " --prefix-repetition-suffix-len 20 --prefix-repetition-output-len 4 --max-concurrency 1 --num-prompts 6"
-    done = inferometer("run", "--base-url", smollm2.base_url, *words.split(), "--run-dir", "groups", "--output", "g.json")
+    done = inferometer(
+        "run", "--base-url", smollm2.base_url, *words.split(), "--run-dir", "groups", "--output", "g.json"
+    )
     assert done.returncode == 0, done.stderr
     table = rows(tmp_path / "groups")
     order = np.argsort(table["sent_ns"])

@@ -22,13 +22,18 @@ COMMANDS = {
     "report": "show a run directory again, finished or killed",
     "compare": "runs side by side, with statistics; regressions against a baseline; history",
     "export": "write a run in the result format of another tool",
+    "analyse": "what results say: statistics, thresholds, a grade, and the trend over several runs",
+    "standardize": "results of vLLM, or runs, in the form of the evaluation pipeline",
+    "aggregate": "results as rows for ClickHouse, and what got worse",
     "calibrate": "how far this machine can be trusted as a client",
+    "targets": "the targets of the catalog, or of a targets.yaml",
+    "scenarios": "the scenarios of the catalog, or of a test_scenarios.yaml",
     "simulate": "the simulator as a server to practise on",
     "schema": "print the JSON Schema of a plan",
 }
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """A parser that says what is wrong in one sentence instead of repeating every flag."""
 
     def error(self, message: str) -> NoReturn:
@@ -66,7 +71,7 @@ def _command(args: list[str]) -> int:
 
 
 def _parser(chosen: str | None) -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="inferometer", description="An instrument that measures LLM inference servers, and states its own error."
     )
     parser.add_argument("--version", action="version", version=f"inferometer {__version__}")

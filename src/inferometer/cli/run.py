@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -12,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inferometer import __version__
+from inferometer.cli import foreign, pipeline
 from inferometer.cli.export import SAVE_FLAGS, check_save, save_flags, save_result
+from inferometer.cli.foreign import Asked, Planned
 from inferometer.cli.streams import outliving_terminals
 from inferometer.config import files
-from inferometer.config.catalog.targets import partial_plan
-from inferometer.config.flags import FLAGS, add_flags, merge, plan_from_flags
+from inferometer.config.flags import FLAGS, add_flags
 from inferometer.config.models import Plan
 from inferometer.errors import UserError
 
@@ -26,12 +28,15 @@ if TYPE_CHECKING:
     from inferometer.runner.sessions import Earlier
 
 EPILOG = """Without --base-url, --target or -c the run practises on the embedded simulator.
-Exit codes: 0 done; 1 stopped early by a rule; 2 usage or no server; 3 requests failed; 4 not VALID under --strict;
-130 interrupted."""
+Exit codes: 0 done; 1 stopped early by a rule, or a threshold missed; 2 usage or no server; 3 requests failed;
+4 not VALID under --strict; 130 interrupted."""
 
 #: Flags that are given even if they are not: their values then. --resume goes with --strict and --output alone.
-DEFAULTS = {"target": None, "config": None, "run_dir": None, "dry_run": False}
+DEFAULTS = {**foreign.DEFAULTS, "run_dir": None, "dry_run": False, "html": False}
 BESIDE_RESUME = {"command", "resume", "strict", "output", *SAVE_FLAGS}
+
+#: Of the exit codes of several runs the first of these is that of the command.
+WORST_FIRST = (130, 2, 3, 4, 1)
 
 #: The share of failed requests above which a run ends with exit code 3.
 FAILED_SHARE = 0.05
@@ -40,8 +45,7 @@ FAILED_SHARE = 0.05
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the plan, and of what happens around it."""
     parser.epilog = EPILOG
-    parser.add_argument("--target", metavar="NAME", help="a target of the catalog: simulator, smollm2")
-    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="a plan as YAML or JSON; flags win over it")
+    foreign.arguments(parser)
     add_flags(parser)
     parser.add_argument(
         "--run-dir", type=Path, metavar="DIR", help="the run directory itself (default: results/NAME-TIME)"
@@ -49,7 +53,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume", type=Path, metavar="DIR", help="go on with the run in this directory at the stage where it was cut"
     )
-    parser.add_argument("--output", type=Path, metavar="FILE.json", help="also write the summary here")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE.json",
+        help="also write the summary here; with --scenario, --targets-file or a file of the suite its result",
+    )
+    parser.add_argument("--html", action="store_true", help="also write a page: beside --output, else report.html")
     save_flags(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the resolved plan and stop")
     parser.add_argument("--strict", action="store_true", help="exit 4 unless every stage is VALID")
@@ -79,24 +89,88 @@ def _terminable() -> Iterator[None]:
 
 
 def _begin(options: argparse.Namespace) -> int:
-    plan = _plan(options)
+    asked = foreign.requested(options)
+    for remark in asked.remarks:
+        print(remark, file=sys.stderr)
     if options.dry_run:
-        print(files.dump(plan), end="")
+        print("---\n".join(files.dump(one.plan) for one in asked.plans), end="")
         return 0
     check_save(options)
-    _check_output(options.output)
+    inner = options
+    if asked.world == "suite" or len(asked.plans) > 1:
+        inner = argparse.Namespace(**vars(options) | {"output": None})
+    _check_output(options.output, make=asked.world == "suite")
+    tree = _tree(options, asked)
+    begun, played = datetime.now(UTC), list[tuple[Planned, Path]]()
+    codes = list[int]()
+    for one in asked.plans:
+        directory = (
+            pipeline.run_directory(tree, one.name)
+            if tree
+            else _directory(one, options, begun, several=len(asked.plans) > 1)
+        )
+        codes.append(_played(one, inner, asked, directory))
+        played.append((one, directory))
+        if tree:
+            pipeline.keep(tree, directory, codes[-1])
+        if codes[-1] == 130:
+            break
+    codes.append(_after(asked, options, played))
+    return next((code for code in WORST_FIRST if code in codes), 0)
+
+
+def _tree(options: argparse.Namespace, asked: Asked) -> pipeline.Tree | None:
+    """The folders of the evaluation pipeline, if it is the one that asks."""
+    if asked.world != pipeline.WORLD:
+        return None
+    found = pipeline.tree(os.environ, options.run_dir)
+    pipeline.begin(found, asked.remarks)
+    return found
+
+
+def _played(one: Planned, options: argparse.Namespace, asked: Asked, directory: Path) -> int:
+    """Play one of the plans. One of several that cannot be played keeps no other from it. Returns the exit code."""
     from inferometer.records import store
 
-    directory = options.run_dir or Path("results") / _name(plan)
+    several = len(asked.plans) > 1 or asked.world == pipeline.WORLD
     new = store.create(directory)
     try:
-        with _voice(plan, directory) as voice:
-            if plan.engine is not None and options.target is None and options.config is None:
+        with _voice(one.plan, directory) as voice:
+            if asked.practising:
                 voice.note("Practising on the embedded simulator (measure a real server with --base-url URL).")
-            return _session(plan, directory, options, voice)
-    except (UserError, KeyboardInterrupt):
+            if several:
+                voice.note(f"===== {directory.name} =====")
+            return _session(one.plan, directory, options, voice)
+    except UserError as error:
+        store.discard(directory, new=new)
+        if not several:
+            raise
+        print(f"inferometer: {directory.name}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
         store.discard(directory, new=new)
         raise
+
+
+def _after(asked: Asked, options: argparse.Namespace, played: list[tuple[Planned, Path]]) -> int:
+    """What other worlds show at the end of all runs. Returns an exit code."""
+    from inferometer.cli import suite_results
+
+    shown = [(one, at) for one, at in played if (at / "summary.json").exists()]
+    if asked.world == "suite":
+        return suite_results.show(shown, options.output, html=options.html)
+    if asked.world == "platform":
+        suite_results.job_table(shown)
+    suite_results.copies(shown, options.output, html=options.html)
+    return 0
+
+
+def _directory(one: Planned, options: argparse.Namespace, begun: datetime, *, several: bool) -> Path:
+    """Where a run goes; several go below one folder."""
+    parent: Path | None = options.run_dir
+    if not several:
+        return parent or Path("results") / _name(one.plan)
+    return (parent or Path("results") / f"{_clean(one.plan.scenario.name)}-{begun:%Y%m%dT%H%M%S}Z") / _clean(one.name)
 
 
 def _resume(options: argparse.Namespace) -> int:
@@ -134,24 +208,13 @@ def _refuse_other_flags(options: argparse.Namespace) -> None:
         raise UserError(f"--resume goes on with the plan of its run: leave out {flags}, or begin a new run")
 
 
-def _plan(options: argparse.Namespace) -> Plan:
-    given = vars(options)
-    base: dict[str, Any] = {}
-    if options.config is not None:
-        base = files.read(options.config)
-    elif options.target is None and "target.base_url" not in given:
-        base = partial_plan("simulator")
-    if options.target is not None:
-        base = merge(base, partial_plan(options.target))
-    plan = plan_from_flags(given, base)
-    if not plan.target.base_url and plan.engine is None:
-        raise UserError("no server to measure: give --base-url, or --target simulator to practise")
-    return plan.model_copy(update={"engine": None}) if "target.base_url" in given else plan
-
-
-def _check_output(path: Path | None) -> None:
+def _check_output(path: Path | None, *, make: bool = False) -> None:
+    """Raises ``UserError`` now for a file that could not be written in the end. ``make``: its folder is made."""
     if path is None:
         return
+    if make:
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
     if not path.parent.is_dir():
         raise UserError(f"--output {path}: there is no folder {path.parent}")
     existed = path.exists()
@@ -169,8 +232,12 @@ def _name(plan: Plan) -> str:
         if plan.target.name != "target"
         else (plan.target.model or plan.target.base_url.rpartition("/")[2])
     )
-    clean = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in model)
-    return f"{plan.scenario.name}-{clean}-{datetime.now(UTC):%Y%m%dT%H%M%S}Z"
+    return f"{_clean(plan.scenario.name)}-{_clean(model)}-{datetime.now(UTC):%Y%m%dT%H%M%S}Z"
+
+
+def _clean(name: str) -> str:
+    """A name as part of a path; folders stay out of it."""
+    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name).strip(".") or "-"
 
 
 @contextlib.contextmanager
@@ -266,7 +333,8 @@ def _show(directory: Path, options: argparse.Namespace, voice: Voice) -> dict[st
         voice.note(f"saved: {path}")
     for stage in summary["stages"]:
         voice.log(f"stage {stage['stage'] + 1}: {stage['verdict']['verdict']}{_findings(stage['verdict'])}")
-    print(render(summary, colour=wants_colour(sys.stdout)), flush=True)
+    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    print(render(summary, colour=wants_colour(sys.stdout), unicode=unicode), flush=True)
     voice.note(f"run directory: {directory}")
     return summary
 
@@ -293,4 +361,4 @@ def _exit_code(summary: dict[str, Any], *, strict: bool) -> int:
         return 3
     if strict and any(stage["verdict"]["verdict"] != "VALID" for stage in stages):
         return 4
-    return 0
+    return 1 if any(not one["met"] for one in summary.get("thresholds") or ()) else 0

@@ -23,7 +23,7 @@ _GOLDEN = 0.6180339887498949
 
 
 class JobWriter(NamedTuple):
-    """``first(stage, phase, index)`` writes a request; ``next(job, answer)`` the turn that follows the answer to one."""
+    """``first(stage, phase, index)`` writes a request; ``next(job, answer)`` the turn that follows it."""
 
     first: Callable[[int, Phase, int], Job]
     next: Callable[[Job, str], Job]

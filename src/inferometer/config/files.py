@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,21 @@ def read(path: Path) -> dict[str, Any]:
     except ValidationError as error:
         raise UserError(_sentence(path, error, lines)) from None
     return document
+
+
+def document(path: Path, expand: Callable[[str], str] = str) -> tuple[dict[str, Any], dict[Path_, int], str]:
+    """A file that may be another tool's: its mapping, the line of each key, its text. Raises ``UserError``.
+
+    ``expand`` makes YAML of a template that is none before, such as ``{claim: ${CLAIM}}``.
+    """
+    text = _text(path)
+    try:
+        return *_parse(path, text), text
+    except UserError:
+        expanded = expand(text)
+        if expanded == text:
+            raise
+        return *_parse(path, expanded), expanded
 
 
 def read_plan(path: Path) -> Plan:

@@ -148,6 +148,12 @@ FLAGS: tuple[Flag, ...] = (
     Flag("image-width", "scenario.workload.images.width", int),
     Flag("image-height", "scenario.workload.images.height", int),
     Flag("goodput", "scenario.slos", slo, "+", help="SLOs in milliseconds: ttft:200 tpot:50 e2el:5000"),
+    Flag(
+        "threshold",
+        "scenario.thresholds",
+        nargs="+",
+        help="limits that the run has to keep, else exit code 1: ttft_p95_ms<=200 'success_rate>=99% @ concurrency 8'",
+    ),
     Flag("stop-failed-share", "scenario.stop_early.failed_share", float),
     Flag("stop-ttft-p95", "scenario.stop_early.ttft_p95_ms", float),
     Flag("stop-e2el-p95", "scenario.stop_early.e2el_p95_ms", float),

@@ -25,6 +25,7 @@ from inferometer.config.lengths import Grid, Lengths, RequestClass, in_cells
 from inferometer.config.loads import Closed, ClosedLoop, Load, Open, OpenLoop, Ramp, Sine, Step, Steps, TraceLoop, Users
 from inferometer.config.pauses import Pause
 from inferometer.config.telemetry import Telemetry, Url
+from inferometer.config.thresholds import checked
 from inferometer.config.workloads import (
     Asking,
     ConversationWorkload,
@@ -292,7 +293,15 @@ class Scenario(Frozen):
         None, exclude=True, description="lengths for each of which all stages are played; resolved into stages"
     )
     slos: tuple[Slo, ...] = ()
+    thresholds: tuple[str, ...] = Field(
+        (), description="limits on figures of each stage, such as ttft_p95_ms<=200; one that is missed ends in code 1"
+    )
     stop_early: StopEarly = StopEarly()
+
+    @field_validator("thresholds")
+    @classmethod
+    def _can_be_judged(cls, thresholds: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(checked, thresholds))
 
     @model_validator(mode="before")
     @classmethod

@@ -61,6 +61,7 @@ class RandomWorkload(Asking):
     output_tokens: Lengths = Field(Lengths(mean=128), description="output tokens asked for per request")
     prefix_tokens: int = Field(0, ge=0, description="tokens before the prompt that are the same in all requests")
     mix: tuple[RequestClass, ...] = Field((), description="classes of requests, by share, with lengths of their own")
+    mix_in_turn: bool = Field(False, description="the classes one after the other, whatever their shares are")
 
     @property
     def alike(self) -> bool:

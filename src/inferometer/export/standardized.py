@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from inferometer.export import vllm
@@ -40,13 +40,16 @@ def scenario_name(run: Run, part: Part) -> str:
     return whole if len(run.plan.scenario.stages) == 1 else f"{whole}_{label_of(part)}"
 
 
-def standardized(native: Mapping[str, Any], task: str | None, timestamp: str | None) -> dict[str, Any]:
+def standardized(
+    native: Mapping[str, Any], task: str | None, timestamp: str | None, metrics: Sequence[str] = METRICS
+) -> dict[str, Any]:
     """A native result of vLLM, ours or its own, in the standardised form.
 
     Args:
         native: the object that ``vllm bench serve`` saves.
         task: name of the scenario.
         timestamp: ISO 8601 with its zone; the native date is local time without one.
+        metrics: those whose latencies are wanted, by vLLM's names.
     """
     return {
         "meta": {
@@ -65,9 +68,9 @@ def standardized(native: Mapping[str, Any], task: str | None, timestamp: str | N
         },
         "results": {},
         "performance": {
-            "summary": _taken(native, _SUMMARY),
-            "throughput": _taken(native, _THROUGHPUT),
-            "latency": {f"{name}_ms": found for name in METRICS if (found := _latency(native, name))},
+            "summary": _taken(native, SUMMARY),
+            "throughput": _taken(native, THROUGHPUT),
+            "latency": {f"{name}_ms": found for name in metrics if (found := _latency(native, name))},
         },
     }
 
@@ -78,7 +81,7 @@ def analysis(natives: Mapping[str, Mapping[str, Any]], timestamp: str) -> dict[s
         "timestamp": timestamp,
         "total_scenarios": len(natives),
         "scenarios": {
-            name: {"success_rate": success_rate(one), **_taken(one, _ANALYSIS)} for name, one in natives.items()
+            name: {"success_rate": success_rate(one), **_taken(one, ANALYSIS)} for name, one in natives.items()
         },
     }
 
@@ -90,18 +93,18 @@ def success_rate(native: Mapping[str, Any]) -> float | None:
     return completed / ended if completed is not None and ended else None
 
 
-_SUMMARY = {
+SUMMARY = {
     "duration_sec": "duration",
     "completed_requests": "completed",
     "total_input_tokens": "total_input_tokens",
     "total_output_tokens": "total_output_tokens",
 }
-_THROUGHPUT = {
+THROUGHPUT = {
     "requests_per_second": "request_throughput",
     "output_tokens_per_second": "output_throughput",
     "total_tokens_per_second": "total_token_throughput",
 }
-_ANALYSIS = {
+ANALYSIS = {
     "request_throughput": "request_throughput",
     "output_throughput": "output_throughput",
     "ttft_p95_ms": "p95_ttft_ms",

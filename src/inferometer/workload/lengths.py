@@ -27,12 +27,13 @@ class Sizes(NamedTuple):
     request_class: str | None = None
 
 
-def sizes(scenario: Scenario, stage: int, random: np.random.Generator) -> Sizes:
-    """The lengths of one request of a stage: those of its class, else of the stage, else of the workload."""
+def sizes(scenario: Scenario, stage: int, random: np.random.Generator, index: int = 0) -> Sizes:
+    """The lengths of request ``index`` of a stage: those of its class, else of the stage, else of the workload."""
     workload = scenario.workload
     assert isinstance(workload, Synthetic)  # noqa: S101
     mix = workload.mix if isinstance(workload, RandomWorkload) else ()
-    chosen = _class(mix, random) if mix else None
+    in_turn = isinstance(workload, RandomWorkload) and workload.mix_in_turn
+    chosen = None if not mix else mix[index % len(mix)] if in_turn else _class(mix, random)
     own = chosen or scenario.stages[stage]
     asked, answered = own.input_tokens or workload.input_tokens, own.output_tokens or workload.output_tokens
     return Sizes(draw(asked, random), draw(answered, random), chosen.name if chosen else None)

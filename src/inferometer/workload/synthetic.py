@@ -27,7 +27,7 @@ def asks(plan: Plan, materials: Materials) -> Asks:
     def ask(stage: int, phase: Phase, index: int) -> Ask:
         stage = asked_stage(plan, stage)
         random = generator(plan.seed, stage, phase, index)
-        prompt_tokens, output_tokens, request_class = sizes(plan.scenario, stage, random)
+        prompt_tokens, output_tokens, request_class = sizes(plan.scenario, stage, random, index)
         number = serial(stage, phase, index)
         if behind_prefix is None:
             return Ask(compose(prompt_tokens, random, number), prompt_tokens, output_tokens, request_class)

@@ -1,4 +1,4 @@
-"""Look up a target of the catalog by name."""
+"""Look up a target of the catalog by name: servers that a run starts itself, and kinds of deployments elsewhere."""
 
 from __future__ import annotations
 
@@ -20,12 +20,19 @@ def catalog() -> dict[str, Any]:
     return entries
 
 
+@cache
+def servers() -> dict[str, Any]:
+    """Kinds of deployments with their defaults, as a document in the form of the suite's ``targets.yaml``."""
+    document: dict[str, Any] = yaml.safe_load(files(__package__).joinpath("servers.yaml").read_text("utf-8"))
+    return document
+
+
 def partial_plan(name: str) -> dict[str, Any]:
     """The partial plan of a named target. Raises ``UserError`` with the nearest name."""
     entries = catalog()
     if name not in entries:
-        near = difflib.get_close_matches(name, entries, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(entries)}"
+        near = difflib.get_close_matches(name, (*entries, *servers()["targets"]), 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join((*entries, *servers()['targets']))}"
         raise UserError(f"no target named {name!r}: {hint} (for any other server, give --base-url)")
     plan: dict[str, Any] = entries[name]["plan"]
     return plan
