@@ -68,9 +68,3 @@ def test_between_runs_is_students_t() -> None:
     assert found.value == 11.0
     assert found.high == pytest.approx(11 + 12.706, abs=1e-3)
     assert repeats.between_runs([10.0]).low is None
-
-
-def test_repeats_stop_when_the_interval_is_narrow() -> None:
-    assert not repeats.narrow_enough([10.0], 0.5)
-    assert not repeats.narrow_enough([10.0, 12.0], 0.5)
-    assert repeats.narrow_enough([10.0, 10.1, 9.9, 10.0], 0.05)

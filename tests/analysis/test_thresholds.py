@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inferometer.analysis.metrics import METRICS
-from inferometer.analysis.thresholds import ALIASES, PLAIN, amount, figure, from_mapping, judge, parse, share
+from inferometer.analysis.thresholds import ALIASES, PLAIN, amount, figure, judge, parse, share
 from inferometer.errors import UserError
 
 PAGE = Path(__file__).parents[2] / "docs" / "compare.md"
@@ -69,17 +69,6 @@ def test_a_mistake_is_one_sentence(text: str, told: str) -> None:
 def test_any_text_is_a_threshold_or_a_mistake(text: str) -> None:
     with contextlib.suppress(UserError):  # anything else is a mistake of ours
         assert parse(text).limit >= 0
-
-
-def test_limits_as_a_table_have_the_direction_of_their_figure() -> None:
-    found = from_mapping({"ttft_p95_ms": 200, "tpot_mean_ms": 50, "throughput_min": 10, "success_rate": 0.95})
-    assert [one.text for one in found] == [
-        "ttft_p95_ms<=200",
-        "tpot_mean_ms<=50",
-        "throughput_min>=10",
-        "success_rate>=0.95",
-    ]
-    assert found[2].figure == "output_tokens_per_s"
 
 
 def test_every_stage_is_judged_with_its_figure(summary: dict[str, Any]) -> None:

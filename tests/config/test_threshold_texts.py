@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from inferometer.analysis.metrics import BY_NAME
 from inferometer.analysis.thresholds import ALIASES, PLAIN, STATISTICS, figure, parse
 from inferometer.config.models import Scenario
-from inferometer.config.thresholds import checked, from_limits, sign
+from inferometer.config.thresholds import checked, from_limit, sign
 from inferometer.errors import UserError
 
 NAMES = [*PLAIN, *ALIASES, *(f"{metric}_{which}_ms" for metric in BY_NAME for which in (*STATISTICS, "p99.9"))]
@@ -52,5 +52,8 @@ def test_what_is_not_judged_is_refused(text: str) -> None:
 
 
 def test_limits_get_the_direction_of_their_figure() -> None:
-    assert from_limits({"ttft_p95_ms": 200, "success_rate": 0.95}) == ("ttft_p95_ms<=200", "success_rate>=0.95")
-    assert from_limits({"error_rate": 1e-7}) == ("error_rate<=0.0000001",)
+    assert (from_limit("ttft_p95_ms", 200), from_limit("success_rate", 0.95)) == (
+        "ttft_p95_ms<=200",
+        "success_rate>=0.95",
+    )
+    assert from_limit("error_rate", 1e-7) == "error_rate<=0.0000001"

@@ -3,7 +3,6 @@
 import gzip
 import json
 from datetime import UTC, datetime, timedelta
-from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,7 +16,7 @@ from trace_files import MOONCAKE, NAMES, blocks, equal, read, rows
 
 from inferometer.errors import UserError
 from inferometer.workload.tally import BadRecordError
-from inferometer.workload.trace import Trace, cut, described, fitting, load, save, speed_up
+from inferometer.workload.trace import Trace, described, fitting, load, save
 from inferometer.workload.trace_formats import block_id, instant_ns
 from inferometer.workload.trace_records import find_trace_kind
 
@@ -231,38 +230,6 @@ def test_sorted_rows_keep_what_is_theirs(lines: list[Any]) -> None:
         assert [size for _, size in one] == [min(512, max(0, tokens - 512 * i)) for i in range(len(one))]
 
 
-@given(LINES, st.floats(0, 12), st.floats(0, 12), st.integers(1, 40))
-def test_a_window_and_a_number(lines: list[Any], first_s: float, span_s: float, limit: int) -> None:
-    trace = from_lines(lines)
-    whole = list(zip(rows(trace), blocks(trace), strict=True))
-    low, high = round(first_s * 1e9), round((first_s + span_s) * 1e9)
-    inside = [row for row in whole if low <= row[0][0] < high][:limit]
-    if not inside:
-        with pytest.raises(UserError, match="no arrival from"):
-            cut(trace, first_s, first_s + span_s, limit)
-        return
-    part = cut(trace, first_s, first_s + span_s, limit)
-    start = inside[0][0][0]
-    assert rows(part) == [(at - start, n, m) for (at, n, m), _ in inside]
-    assert blocks(part) == [ids for _, ids in inside]
-
-
-@given(LINES, st.floats(0.01, 100))
-def test_another_speed(lines: list[Any], factor: float) -> None:
-    trace = from_lines(lines)
-    fast = speed_up(trace, factor)
-    exact = [Fraction(at) / Fraction(factor) for at in trace.at_ns.tolist()]
-    assert all(abs(at - true) <= 1 for at, true in zip(fast.at_ns.tolist(), exact, strict=True))
-    assert speed_up(trace, 1) is trace
-    assert blocks(fast) == blocks(trace)
-
-
-@pytest.mark.parametrize("factor", [0, -1, float("nan")])
-def test_speeds_that_are_none(factor: float) -> None:
-    with pytest.raises(UserError, match="any speed above 0"):
-        speed_up(read(FIXTURES / "azure.csv"), factor)
-
-
 def test_requests_beyond_the_context_are_counted() -> None:
     trace = fitting(read(FIXTURES / "mooncake.jsonl"), 1112)
     assert rows(trace) == [(0, 1100, 12), (0, 512, 7), (2_750_500_000, 20, 3)]
@@ -278,7 +245,6 @@ def test_a_line_that_shows_a_wrong_unit() -> None:
     line = described(read(FIXTURES / "mooncake.jsonl"))
     assert line.startswith("4 requests in 3.001 s, 0.9998 a second; 733 tokens in, 16 out on average")
     assert line.endswith("35% of the prompt tokens repeat a block")
-    assert "a second" not in described(cut(read(FIXTURES / "azure.csv"), limit=1))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -83,14 +83,6 @@ def between_runs(values: Sequence[float]) -> Estimate:
     return Estimate(float(array.mean()), float(array.mean()) - half, float(array.mean()) + half, len(array))
 
 
-def narrow_enough(values: Sequence[float], half_width: float) -> bool:
-    """May repeats stop: is the interval of their mean within +- ``half_width`` of it (a share of 1)?"""
-    found = between_runs(values)
-    if found.low is None or not found.value:
-        return False
-    return (found.value - found.low) / abs(found.value) <= half_width
-
-
 def _blocks(count: int) -> Ints:
     """The block of each value: ``BLOCKS`` stretches of neighbours, as equal as can be."""
     return np.arange(count) * min(BLOCKS, count) // count

@@ -227,16 +227,6 @@ def _limit(text: str, about: Figure, number: str, unit: str | None) -> float:
     return limit
 
 
-def from_mapping(limits: Mapping[str, float]) -> tuple[Threshold, ...]:
-    """``{"ttft_p95_ms": 200, "success_rate": 0.95}``: the direction is the figure's. Raises ``UserError``."""
-    made = []
-    for name, value in limits.items():
-        subject = figure(name)
-        text = f"{name}{_SIGNS[subject.better]}{value:g}"
-        made.append(Threshold(text, subject.name, _limit(text, subject, str(value), None)))
-    return tuple(made)
-
-
 def judge(summary: Mapping[str, Any], thresholds: Sequence[Threshold]) -> tuple[Judged, ...]:
     """Every threshold against every stage that it is about, in the order of the thresholds.
 

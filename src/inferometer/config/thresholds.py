@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -72,11 +71,6 @@ def from_limit(name: str, limit: Any) -> str:
         raise ValueError(f"a limit is a number, not {limit!r}")  # noqa: TRY004 (as everything else that is wrong)
     plain = format(Decimal(str(limit)), "f") if math.isfinite(limit) else str(limit)
     return checked(f"{name}{sign(name)}{plain}")
-
-
-def from_limits(limits: Mapping[str, Any]) -> tuple[str, ...]:
-    """Several of them. Raises ``ValueError``."""
-    return tuple(from_limit(name, limit) for name, limit in limits.items())
 
 
 def _check_limit(name: str, number: str, unit: str | None, text: str) -> None:

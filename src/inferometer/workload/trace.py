@@ -1,7 +1,7 @@
 """Traces: when requests of a real service arrived, how long they were, and which beginnings they shared.
 
 A trace is read once, into arrays (16 bytes a request, 12 more a block), and left on disk, where every worker maps them.
-What is done to it afterwards (a window, a number of requests, another speed) is pure.
+When it is played, and which part of it, is a matter of the load (``schedule/arrivals.py``).
 """
 
 from __future__ import annotations
@@ -196,27 +196,6 @@ def _take(trace: Trace, order: npt.NDArray[Any]) -> Trace:
 
 
 # --- what is done to a trace -----------------------------------------------------------------------------------------
-
-
-def cut(trace: Trace, from_s: float = 0.0, to_s: float | None = None, limit: int | None = None) -> Trace:
-    """The arrivals from ``from_s`` up to, but not including, ``to_s``, at most ``limit``; the first of them is at 0.
-
-    Both count in seconds of the trace from its first arrival. Raises ``UserError`` if nothing is left.
-    """
-    first = int(np.searchsorted(trace.at_ns, round(from_s * 1e9)))
-    end = len(trace.at_ns) if to_s is None else int(np.searchsorted(trace.at_ns, round(to_s * 1e9)))
-    end = end if limit is None else min(end, first + limit)
-    if first >= end:
-        last_s = float(trace.at_ns[-1]) / 1e9
-        raise UserError(f"no arrival from {from_s:g} s to {to_s or last_s:g} s of a trace that ends at {last_s:.3f} s")
-    return _take(trace, np.arange(first, end))
-
-
-def speed_up(trace: Trace, factor: float) -> Trace:
-    """The same arrivals ``factor`` times as fast; below 1 it is slower. Raises ``UserError`` if it is not above 0."""
-    if not factor > 0:
-        raise UserError(f"a trace can be played at any speed above 0, not at {factor:g}")
-    return trace if factor == 1 else trace._replace(at_ns=np.rint(trace.at_ns / factor).astype(np.int64))
 
 
 def fitting(trace: Trace, max_tokens: int) -> Trace:
