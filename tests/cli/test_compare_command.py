@@ -206,6 +206,20 @@ def test_a_summary_file_will_do(runs: Path, tmp_path: Path, capsys: pytest.Captu
     assert "not judged" in capsys.readouterr().out  # throughput has no interval without rows
 
 
+def test_results_of_other_tools_stand_beside_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Our base beside itself as vLLM's JSON: where definitions agree there is no difference."""
+    from inferometer.cli import main
+
+    assert main(["export", "base", "--to", "vllm", "--output", str(tmp_path / "native")]) == 0
+    capsys.readouterr()
+    assert command("base", f"vllm={tmp_path / 'native'}", "--metric", "ttft_mean", "--anyway") == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "mean TTFT" in line and line.startswith("|")]
+    assert lines
+    assert all("+0.0 %" in line for line in lines), lines
+    with pytest.raises(UserError, match="vllm is a result of another tool"):
+        command("base", f"vllm={tmp_path / 'native'}", "--threshold", "ttft_p95_ms<=200", "--anyway")
+
+
 def test_history_tells_trends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from inferometer.analysis.load import summary_of
 
@@ -224,8 +238,8 @@ def test_history_tells_trends(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     [
         (["base"], "needs two runs or more"),
         (["base", "nowhere"], "nowhere is neither a run directory"),
-        (["base", "base/plan.yaml"], "cannot read base/plan.yaml"),
-        (["base", "base/context.json"], "not a summary.json of inferometer"),
+        (["base", "base/plan.yaml"], "base/plan.yaml: no result of another tool"),
+        (["base", "base/context.json"], "base/context.json: no result of another tool"),
         (["base", "old.json"], "another version"),
         (["--history", "broken"], "cannot be read"),
         (["base", "slow", "--metric", "ttfb_p50"], "did you mean"),

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from inferometer.analysis.thresholds import Judged
     from inferometer.report.junit import Case
 
-EPILOG = """The first RUN is the base. RUN is a run directory, a folder of run directories (repeats of one another) or a
-summary.json; LABEL=RUN gives it a name, and runs with the same LABEL are repeats.
+EPILOG = """The first RUN is the base. RUN is a run directory, a folder of run directories (repeats of one another), a
+summary.json, or a result of vllm bench serve, inference-perf or the benchmarking suite; LABEL=RUN gives it a name, and
+runs with the same LABEL are repeats.
 Exit codes: 0 done; 1 a regression or a missed threshold; 2 usage, or runs that are not alike."""
 
 BASELINES = Path("results") / "baselines"
@@ -109,7 +110,11 @@ def _compare(options: argparse.Namespace, summary_file: Path | None) -> int:
         hint = "give --anyway to compare them all the same"
         raise UserError(f"these runs are not alike: {told.partition(': ')[2]}; {hint}")
     checked = comparing.check(data, rules)
-    judged = [(one.data.label, row) for group in found[1:] for one in group for row in judge(one.summary, thresholds)]
+    others = [one for group in found[1:] for one in group]
+    foreign = next((one.data.label for one in others if one.summary is None), None)
+    if thresholds and foreign is not None:
+        raise UserError(f"--threshold: {foreign} is a result of another tool; thresholds are judged on runs of ours")
+    judged = [(one.data.label, row) for one in others if one.summary for row in judge(one.summary, thresholds)]
     _write(options.output, _text(options.format, comparison, [row for _, row in judged]))
     cases = [*_rule_cases(checked, strict=options.strict), *_default_cases(options, comparison)]
     cases += _threshold_cases(judged)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,21 +15,23 @@ from inferometer.analysis.load import summary_of
 from inferometer.analysis.summary import SCHEMA_VERSION
 from inferometer.config import files
 from inferometer.errors import UserError
+from inferometer.export.foreign.files import read as read_foreign
 from inferometer.records import store
 
 
 class Read(NamedTuple):
-    """A run as comparisons see it, and its summary."""
+    """A run as comparisons see it, and its summary if it is ours."""
 
     data: RunData
-    summary: dict[str, Any]
+    summary: dict[str, Any] | None
 
 
 def groups(texts: Sequence[str], baseline: Sequence[Path] = (), name: str = "baseline") -> list[list[Read]]:
     """Runs by label, the baseline first; those with one label are repeats of each other.
 
     Args:
-        texts: each a run directory, a folder of them (repeats), or a ``summary.json``, as PATH or LABEL=PATH.
+        texts: each a run directory, a folder of them (repeats), a ``summary.json``, or a result of another tool, as
+            PATH or LABEL=PATH.
         baseline: paths of the baseline's runs.
         name: what the baseline is called.
 
@@ -40,8 +43,8 @@ def groups(texts: Sequence[str], baseline: Sequence[Path] = (), name: str = "bas
     labels = _distinct(named)
     found: dict[str, list[Read]] = {}
     for label, path in paths:
-        shown = labels.get(label, label)
-        found.setdefault(shown, []).append(_read(path, shown))
+        for run in _read(path, labels.get(label, label)):
+            found.setdefault(run.data.label, []).append(run)
     return list(found.values())
 
 
@@ -65,18 +68,22 @@ def _runs(path: Path) -> list[Path]:
     if path.is_file() or (path / store.PLAN).exists():
         return [path]
     inside = sorted(plan.parent for plan in path.glob(f"*/{store.PLAN}"))
-    if not inside:
-        raise UserError(f"{path} is neither a run directory, nor a folder of some, nor a summary.json")
-    return inside
+    if not inside and not any(path.glob("*.json")):
+        raise UserError(f"{path} is neither a run directory, nor a folder of some, nor a result of another tool")
+    return inside or [path]
 
 
-def _read(path: Path, label: str) -> Read:
-    if path.is_file():
-        summary = _summary(path)
-        return Read(from_summary(label, summary), summary)
-    summary = summary_of(path)
-    data = from_summary(label, summary, _context(path))
-    return Read(with_rows(data, summary, files.read_plan(path / store.PLAN), _frames(path)), summary)
+def _read(path: Path, label: str) -> list[Read]:
+    """The run at a path, or those of another tool's result, which can be of several models."""
+    if (path / store.PLAN).exists():
+        summary = summary_of(path)
+        data = from_summary(label, summary, _context(path))
+        return [Read(with_rows(data, summary, files.read_plan(path / store.PLAN), _frames(path)), summary)]
+    if path.is_file() and (ours := _summary(path)) is not None:
+        return [Read(from_summary(label, ours), ours)]
+    foreign = read_foreign(path)
+    alone = len(foreign) == 1
+    return [Read(replace(run, label=label if alone else f"{label} {run.label}"), None) for run in foreign]
 
 
 def _frames(path: Path) -> Iterator[Frame]:
@@ -84,13 +91,14 @@ def _frames(path: Path) -> Iterator[Frame]:
     return (from_table(table) for _, table in store.pieces(path))
 
 
-def _summary(path: Path) -> dict[str, Any]:
+def _summary(path: Path) -> dict[str, Any] | None:
+    """A summary of ours; None if the file is something else. Raises ``UserError`` for one of another version."""
     try:
         document = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path}: {error}") from None
+    except (OSError, ValueError):
+        return None
     if not isinstance(document, dict) or document.get("tool") != "inferometer" or "stages" not in document:
-        raise UserError(f"{path} is not a summary.json of inferometer; name the run directory")
+        return None
     if document.get("schema_version") != SCHEMA_VERSION:
         raise UserError(f"{path} is a summary of another version; name the run directory, it is computed anew")
     return document
