@@ -16,7 +16,7 @@ bench: $(VENV)/installed
 	$(BIN)/inferometer run --max-concurrency 1 2 4 8 16 32 --random-input-len 256 --random-output-len 128 --ignore-eos --seed 42
 
 test: $(VENV)/developer lint
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
 
 # Each target for FUZZ_SECONDS; atheris is no dependency of anything else.
 fuzz: $(VENV)/developer
@@ -44,13 +44,13 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 $(VENV)/developer: $(VENV)/installed
 	$(INSTALL) --editable '.[engine]'
-	$(INSTALL) aiohttp hypothesis mypy pre-commit pytest ruff trustme types-PyYAML
+	$(INSTALL) aiohttp hypothesis mypy pre-commit pytest pytest-xdist ruff trustme types-PyYAML
 	touch $@
 
 # Resolve anew what pyproject.toml asks for, and pin it.
 lock:
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
-	build/lock/bin/python -m pip install --quiet '.[engine]' aiohttp hypothesis mypy pre-commit pytest ruff trustme types-PyYAML
+	build/lock/bin/python -m pip install --quiet '.[engine]' aiohttp hypothesis mypy pre-commit pytest pytest-xdist ruff trustme types-PyYAML
 	build/lock/bin/python -m pip freeze --exclude inferometer > constraints.txt
 
 clean:

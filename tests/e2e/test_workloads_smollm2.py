@@ -54,3 +54,28 @@ def test_a_conversation_and_a_shared_prefix(
     assert (table["cached_tokens"][order][1:] >= 280).all()
     assert np.median(ttft_ms[1:]) < ttft_ms[0]
     assert json.loads((tmp_path / "g.json").read_text())["stages"][0]["prefixes"]
+
+
+def test_a_file_of_prompts_and_a_trace(
+    inferometer: Callable[..., CompletedProcess[str]], smollm2: Address, tmp_path: Path
+) -> None:
+    """Prompts as they stand in the file; lengths, times and shared beginnings as they were recorded."""
+    asked = [{"prompt": f"Count from {n} to ten.", "output_tokens": 4 + n} for n in range(4)]
+    (tmp_path / "asked.jsonl").write_text("".join(json.dumps(line) + "\n" for line in asked))
+    words = "--dataset-name custom --dataset-path asked.jsonl --disable-shuffle --max-concurrency 1 --num-prompts 4"
+    done = inferometer("run", "--base-url", smollm2.base_url, *words.split(), "--ignore-eos", "--run-dir", "file")
+    assert done.returncode == 0, done.stderr
+    table = rows(tmp_path / "file")
+    assert table["output_tokens"][np.argsort(table["index"])].tolist() == [4, 5, 6, 7]
+
+    recorded = [{"at_s": 0.4 * n, "input_tokens": 200 + n, "output_tokens": 3, "prefix_id": 7} for n in range(5)]
+    recorded = [line | {"prefix_tokens": 150} for line in recorded]
+    (tmp_path / "trace.jsonl").write_text("".join(json.dumps(line) + "\n" for line in recorded))
+    words = "--dataset-name trace --dataset-path trace.jsonl --run-dir trace"
+    done = inferometer("run", "--base-url", smollm2.base_url, *words.split())
+    assert done.returncode == 0, done.stderr
+    table = rows(tmp_path / "trace")
+    order = np.argsort(table["index"])
+    assert np.allclose(np.diff(table["scheduled_ns"][order]) / 1e9, 0.4, atol=1e-6)
+    assert np.mean(np.abs(table["prompt_tokens"][order] / (200 + np.arange(5)) - 1)) < 0.03
+    assert (table["cached_tokens"][order][1:] >= 140).all()
