@@ -16,7 +16,8 @@ bench: $(VENV)/installed
 	$(BIN)/inferometer run --max-concurrency 1 2 4 8 16 32 --random-input-len 256 --random-output-len 128 --ignore-eos --seed 42
 
 test: $(VENV)/developer lint
-	$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile -m "not engine"
+	$(BIN)/python -m pytest -q -m engine
 
 # Each target for FUZZ_SECONDS; atheris is no dependency of anything else.
 fuzz: $(VENV)/developer
