@@ -8,11 +8,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from inferometer.analysis import server_samples
 from inferometer.analysis.frame import from_table
 from inferometer.analysis.pictures import pictures
 from inferometer.analysis.summary import summarise
 from inferometer.config.models import Plan
-from inferometer.records import store
+from inferometer.records import store, telemetry
 from inferometer.records.record import Record
 from inferometer.report.content import Content, Judged
 
@@ -73,6 +74,34 @@ def rows(levels: tuple[int, ...] = (1, 4, 16)) -> pa.Table:
     rng = random.Random(5)
     records = [_record(stage, i, level, rng) for stage, level in enumerate(levels) for i in range(120)]
     return pa.Table.from_batches([store.batch(records)], store.SCHEMA)
+
+
+#: What two replicas say: at 42 s one is at its highest, at 44 s the other.
+GAUGES = {
+    "requests_running": {"a": {42: 10.0, None: 2.0}, "b": {44: 9.0, None: 3.0}},
+    "kv_cache_usage": {"a": {42: 0.9, None: 0.2}, "b": {None: 0.1}},
+    "gpu_memory_used_bytes": {"a": {None: 14.0 * 2**30}, "b": {None: 15.0 * 2**30}},
+    "gpu_temperature_c": {"a": {None: 60.0}, "b": {43: 71.0, None: 55.0}},
+}
+
+
+def told() -> server_samples.Told:
+    """``GAUGES`` once a second; memory and temperature by way of their GPUs."""
+    readings = [
+        telemetry.Reading(t * 1000 * MS, "dcgm" if name.startswith("gpu") else "vllm", replica, "", name, value)
+        for t in range(50)
+        for name, replicas in GAUGES.items()
+        for replica, values in replicas.items()
+        for value in (values.get(t, values[None]),)
+    ]
+    return server_samples.from_table(pa.Table.from_batches([telemetry.batch(readings)], telemetry.SCHEMA))
+
+
+def served() -> Content:
+    """The run with ``told``."""
+    plain = content()
+    summary = summarise(plan(), from_table(rows()), [], told=told())
+    return content(summary=plain.summary | summary)
 
 
 def content(levels: tuple[int, ...] = (1, 4, 16), **changed: Any) -> Content:

@@ -6,11 +6,12 @@ import msgspec
 import numpy as np
 import pytest
 from drawn_runs import summary_of
-from engine_runs import sweep
+from engine_runs import summary
 from hypothesis import given
 from hypothesis import strategies as st
 
 from inferometer.analysis.diagnosis import Diagnosis, Facts, diagnose, facts_of
+from inferometer.analysis.reading import reading
 from inferometer.simulator.model import Profile
 
 #: The table of https://ai.wmx.dev benchmark results, commit 8e78aaa: an NVIDIA L4 with Qwen2.5-0.5B-Instruct.
@@ -34,6 +35,7 @@ L4_ROWS = (
     (32, 29.5, 3773, 135.3, 191.8, 7.1, 12.0, 1082, 1128),
 )
 L4_PEAKS = {"gpu_utilisation_peak": 1.0, "kv_cache_usage_peak": 0.011, "running_peak": 31, "waiting_peak": 0}
+changed = msgspec.structs.replace
 ROOMY = Profile(num_gpu_blocks=20_000, step_ns=5_000_000, per_sequence_ns=20_000, jitter=0.1)
 
 
@@ -74,24 +76,31 @@ def test_every_sentence_has_a_figure() -> None:
         assert any(letter.isdigit() for letter in finding.text)
 
 
+#: What limits -> the engine that it limits, the levels at which it does, and the time that the client needs per send.
+#: All but the first differ from one that has room in one thing alone.
+LIMITED: dict[str, tuple[Profile, tuple[int, ...], int]] = {
+    "under-used": (ROOMY, (1, 4, 16), 0),
+    "compute-bound": (changed(ROOMY, step_ns=1_000_000, per_sequence_ns=2_000_000), (1, 4, 16, 32), 0),
+    "memory-bound": (changed(ROOMY, num_gpu_blocks=30), (1, 4, 16), 0),
+    "queue-bound": (changed(ROOMY, max_num_seqs=4), (1, 4, 16), 0),
+    "client-limited": (ROOMY, (1, 4, 16), 15_000_000),
+}
+
+
 @pytest.mark.parametrize("seed", range(10))
-def test_servers_with_a_known_limit_are_named(seed: int) -> None:
-    change = msgspec.structs.replace
-    compute = change(ROOMY, step_ns=1_000_000, per_sequence_ns=2_000_000)
-    memory = change(ROOMY, num_gpu_blocks=30)
-    queue = change(ROOMY, max_num_seqs=4)
-    levels = (1, 4, 16)
-    assert read(sweep(compute, (*levels, 32), seed)).bound == "compute-bound"
-    assert read(sweep(memory, levels, seed)).bound == "memory-bound"
-    assert read(sweep(queue, levels, seed)).bound == "queue-bound"
-    assert read(sweep(ROOMY, levels, seed)).bound == "under-used"
-    limited = sweep(compute, levels, seed)
-    limited[-1]["verdict"] = "CLIENT-LIMITED"
-    assert read(limited).bound == "client-limited"
+@pytest.mark.parametrize("limit", LIMITED)
+def test_what_limits_is_named_from_the_rows_and_the_telemetry_of_a_run(limit: str, seed: int) -> None:
+    """Nothing is written by hand: the engine model plays, its gauges are sampled, the summary is read."""
+    profile, levels, client_ns = LIMITED[limit]
+    told = summary(profile, levels, seed, client_ns)
+    assert reading(told)[0].name == limit
+    client = {"client-limited": "CLIENT-LIMITED"}.get(limit, "VALID")
+    assert told["stages"][-1]["verdict"]["verdict"] == client
+    assert told["stages"][0]["server"]["running_peak"] == 1
 
 
 def test_the_reading_of_each_stage_is_there_too() -> None:
-    found = read(sweep(msgspec.structs.replace(ROOMY, max_num_seqs=4), (1, 2, 4, 16), 0))
+    found = read(facts_of(summary(changed(ROOMY, max_num_seqs=4), (1, 2, 4, 16), 0)))
     assert found.stages[-1] == "queue-bound"
     assert set(found.stages[1:3]) == {"under-used"}
 
@@ -145,10 +154,10 @@ def test_no_stages_or_different_kinds_of_load_are_no_sweep() -> None:
 
 
 def test_facts_come_from_a_summary() -> None:
-    summary = summary_of(np.random.default_rng(0), 2, 8)
-    summary["stages"][1]["server"] = {"waiting_peak": 3, "other": 1}
-    facts = msgspec.convert(facts_of(summary), list[Facts])
+    run = summary_of(np.random.default_rng(0), 2, 8)
+    run["stages"][1]["server"] = {"waiting_peak": 3, "other": 1}
+    facts = msgspec.convert(facts_of(run), list[Facts])
     assert [one.load for one in facts] == [2, 8]
-    assert facts[0].ttft_p50_ms == summary["stages"][0]["metrics"]["ttft"]["median_ms"]["value"]
+    assert facts[0].ttft_p50_ms == run["stages"][0]["metrics"]["ttft"]["median_ms"]["value"]
     assert facts[1].server.waiting_peak == 3
     assert facts[0].server.waiting_peak is None

@@ -33,3 +33,8 @@ def test_a_finding_is_made_above_its_limit_only(figure: str) -> None:
 
 def test_every_limit_is_one_of_a_figure() -> None:
     assert set(LIMITS) - TOLD <= set(figures(ROWS, [worker()], CLOSED))
+
+
+def test_answers_whose_events_were_counted_are_known() -> None:
+    rows = frame(*(record(i, output_tokens_source=source) for i, source in enumerate(("usage", "events", "tokenizer"))))
+    assert figures(rows, [worker()], CLOSED)["counted_events_share"] == pytest.approx(1 / 3)

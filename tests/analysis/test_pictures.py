@@ -15,6 +15,7 @@ from synthetic_run import MS, failure, record, table
 from inferometer.analysis import pictures as drawn
 from inferometer.analysis.frame import from_table
 from inferometer.analysis.pictures import Pictures, bucket_width_s, pictures, samples, spread
+from inferometer.analysis.summary import summarise
 from inferometer.config.models import Plan
 
 
@@ -40,6 +41,41 @@ def test_a_run_without_requests_has_no_pictures() -> None:
 
 def test_warm_up_is_not_drawn() -> None:
     assert pictures(plan(), from_table(table([record(phase="warmup")]))) is None
+
+
+def test_what_a_stage_leaves_out_is_in_no_picture_as_it_is_in_no_table() -> None:
+    """Slow and failing requests in the first and the last second, which the stage does not count."""
+    edges = {"warmup_s": 1.0, "cooldown_s": 1.0}
+    stage = {"load": {"type": "open", "rate": 10.0}, "num_requests": 40} | edges
+    target = {"base_url": "http://lab", "model": "tiny"}
+    leaving_out = Plan.model_validate({"target": target, "scenario": {"stages": [stage]}})
+    slow = {"ttft_ms": 700.0, "gaps_ms": (90.0, 90.0)}
+    sent = [100.0 * i for i in range(40)]
+    inner = [record(i, sent_ms=at) for i, at in enumerate(sent) if 1000 <= at <= 2900]
+    outer = [record(i, sent_ms=at, **slow) for i, at in enumerate(sent) if not 1000 <= at <= 2900]
+    failed = [failure(40, sent_ms=5), failure(41, sent_ms=3895, end_ms=3899)]
+    requests = table([*inner, *outer, *failed])
+    found, summary = pictures(leaving_out, from_table(requests)), summarise(leaving_out, requests, [])
+    assert found is not None
+    counts = summary["stages"][0]["counts"]
+    assert (counts["ok"], counts["failed"], counts["left_out"]) == (len(inner), 0, len(outer) + 2)
+    assert found.failures == []
+    assert {row["outcome"] for row in found.spans} == {"ok"}
+    for metric in drawn.HEATED:
+        assert sum(row["requests"] for row in rows(found.heat, metric=metric)) == counts["ok"]
+    for metric in ("ttft", "tpot", "e2el", "itl"):
+        highest = max(row["value_ms"] for row in rows(found.cdfs, metric=metric))
+        told = summary["stages"][0]["metrics"][metric]["percentiles_ms"]["99"]["value"]
+        assert highest == pytest.approx(told, rel=2 * drawn.BIN_WIDTH)
+    done = sum(row["requests_per_s"] for row in found.series) * found.bucket_s
+    assert done == pytest.approx(counts["ok"], rel=1e-4)
+
+
+def test_a_run_that_leaves_everything_out_has_no_pictures() -> None:
+    stage = {"load": {"type": "open", "rate": 10.0}, "num_requests": 2, "warmup_s": 60.0}
+    target = {"base_url": "http://lab", "model": "tiny"}
+    nothing = Plan.model_validate({"target": target, "scenario": {"stages": [stage]}})
+    assert pictures(nothing, from_table(table([record(0), record(1, sent_ms=100)]))) is None
 
 
 def test_cdf_reaches_each_share_at_its_value() -> None:

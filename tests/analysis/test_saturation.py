@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from drawn_runs import summary_of
@@ -23,6 +25,22 @@ def test_the_knee_the_law_and_its_peak_are_told() -> None:
     assert "the peak at 44.3" in found.text
     assert "beyond what was measured" not in found.text
     assert {one.name for one in found.evidence} >= {"knee", "sigma", "kappa", "peak load"}
+
+
+def test_a_peak_that_the_data_do_not_place_says_what_would() -> None:
+    """Too far out for these levels, and the points scatter: further levels help, and repeats, if they can be had."""
+    near, far = stages(0.05, 0.95 / 45**2), stages(0.1, 0.9 / 220**2)
+    rng = np.random.default_rng(1)
+    for rows in (near, far):
+        for row in rows:
+            row["output_tokens_per_s"] *= 1 + 0.02 * rng.standard_normal()
+    placed, unplaced = saturation(near), saturation(far)
+    assert placed is not None
+    assert unplaced is not None
+    assert "To know the peak" not in placed.text
+    assert re.search(
+        r"To know the peak within 10 %, measure up to \d{3,}( or play each level \d+ times)?\.$", unplaced.text
+    )
 
 
 def test_what_does_not_bend_has_no_knee_and_no_peak() -> None:

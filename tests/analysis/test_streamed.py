@@ -166,6 +166,33 @@ def test_intervals_are_those_of_all_values() -> None:
         assert estimate.high < (ours.high or 0) < estimate.high * (1 + 3 * RESOLUTION)
 
 
+def test_the_weight_below_a_limit_is_that_of_its_bin_and_all_before() -> None:
+    parts = drawn(100, 30)
+    found = histogram(lambda: parts, 100)
+    whole = together(lambda: parts)
+    assert whole.weights is not None
+    limits = np.quantile(whole.values, [0.0, 0.2, 0.5, 0.99, 1.0])
+    last = found.bins[np.maximum(np.searchsorted(found.values, limits, side="right") - 1, 0)]
+    inside = streamed._bins(whole.values)[None, :] <= last[:, None]
+    wanted = [np.bincount(whole.rows, whole.weights * one, 100) for one in inside]
+    assert found.below(limits) == pytest.approx(np.array(wanted))
+
+
+def test_events_are_counted_once_for_each_metric_of_a_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A histogram costs a pass over the file: SLOs and percentiles have it in common, and each its rows."""
+    whole = table([record(index, sent_ms=50 * index, gaps_ms=[10.0, 12.0]) for index in range(30)])
+    frame = stage_of(on_disk(whole, 4), 0, open_loop=False)
+    monkeypatch.setattr(streamed, "EXACT_EVENTS", -1)
+    first, again = BY_NAME["itl"].samples(frame), BY_NAME["itl"].samples(frame)
+    assert isinstance(first, Histogram)
+    assert isinstance(again, Histogram)
+    assert again.values is first.values
+    assert describe(again, (50.0,)) == describe(first, (50.0,))
+    other = BY_NAME["itl"].samples(frame.where(np.arange(30) < 10))
+    assert isinstance(other, Histogram)
+    assert len(other.sizes) == 10
+
+
 def test_the_largest_value_of_each_request() -> None:
     parts = drawn(40, 5)
     exact, found = together(lambda: parts), histogram(lambda: parts, 41)
@@ -213,8 +240,9 @@ def test_what_needs_events_finds_them(run: list[Record], rows_at_once: int) -> N
     whole = table(run)
     memory, disk = (stage_of(frame, 0, open_loop=True) for frame in (from_table(whole), on_disk(whole, rows_at_once)))
     window = Window(200.0 * MS, 1700.0 * MS)
+    spans = [window, Window(450.5 * MS, 900.0 * MS)]
     assert throughput(disk, window) == pytest.approx(throughput(memory, window))
-    assert peak_output_tokens_per_s(disk, window) == pytest.approx(peak_output_tokens_per_s(memory, window))
+    assert peak_output_tokens_per_s(disk, spans) == pytest.approx(peak_output_tokens_per_s(memory, spans))
     assert list(guessed_rows(disk)) == list(guessed_rows(memory))
     slos = (Slo(metric="itl", limit_ms=10),)
     with pytest.MonkeyPatch.context() as patch:

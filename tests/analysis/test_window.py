@@ -101,5 +101,6 @@ def test_peak_output_counts_tokens_in_seconds() -> None:
     )
     whole = window.whole_window(rows)
     assert whole is not None
-    assert window.peak_output_tokens_per_s(rows, whole) == 6
-    assert window.peak_output_tokens_per_s(frame(failure()), Window(0, 1)) == 0
+    assert window.peak_output_tokens_per_s(rows, [whole]) == [6]
+    assert window.peak_output_tokens_per_s(frame(failure()), [Window(0, 1)]) == [0]
+    assert window.peak_output_tokens_per_s(rows, []) == []

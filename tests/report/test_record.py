@@ -6,18 +6,43 @@ import re
 
 import pytest
 
+from inferometer.analysis import server_peaks
+from inferometer.report.html import page
 from inferometer.report.markdown import added, record
+from inferometer.report.run_context import peaks
 from inferometer.report.terminal_charts import UNICODE, WIDTH, render
-from reported_run import content
+from reported_run import content, served
 
 
 def test_record_has_context_table_limits_peaks_and_reading() -> None:
-    text = record(content())
+    text = record(served())
     places = [text.index(part) for part in ("### Run context", "| NVIDIA L4", "### Results", "| concurrency | req/s")]
     places += [
         text.index(part) for part in ("### Limits", "✗ missed", "### Failures", "KV cache used", "degrades first")
     ]
     assert places == sorted(places)
+
+
+def test_peaks_are_those_of_all_replicas_at_one_moment() -> None:
+    """Sums, means and the highest, as each figure demands: never the largest line, nor lines of different moments."""
+    wanted = {
+        "Requests running": "13",  # 10 + 3 at 42 s; 11 at 44 s; not 10, not 10 + 9
+        "KV cache used": "50.0 % (of one replica 90.0 %)",
+        "GPU memory used": "29.0 GiB",
+        "GPU temperature": "71 °C",
+    }
+    assert dict(peaks(served())) == wanted
+    text = record(served())
+    assert text.index("Resource peaks") < text.index("| KV cache used")
+    assert all(value in text for value in wanted.values())
+    assert "50.0 % (of one replica 90.0 %)" in page(served())
+    found = server_peaks.peaks(served().summary)
+    assert {name: peak.stage for name, peak in found.items()}["requests_running"] == 2
+
+
+def test_without_telemetry_there_are_no_peaks() -> None:
+    assert peaks(content()) == []
+    assert "Resource peaks" not in record(content())
 
 
 def test_what_a_server_says_cannot_break_a_table_or_a_comment() -> None:

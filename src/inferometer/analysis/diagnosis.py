@@ -204,10 +204,14 @@ def _queue(facts: Sequence[Facts]) -> Finding | None:
 
 
 def _compute(facts: Sequence[Facts]) -> Finding | None:
-    """The GPU is busy, or throughput levels off while every token takes longer; and nothing else explains it."""
+    """The GPU is busy, or throughput levels off while every token takes longer; and nothing else explains it.
+
+    Utilisation is the time with any work at all, so a GPU that is busy to the last may still have room: throughput
+    that follows the load says so.
+    """
     top = facts[-1]
-    busy = (top.server.gpu_utilisation_peak or 0.0) >= GPU_BUSY
     gain, slower = _last_gain(facts), _growth([one.gap_ms for one in facts])
+    busy = (top.server.gpu_utilisation_peak or 0.0) >= GPU_BUSY and (gain is None or gain < LINEAR)
     flat = gain is not None and gain < FLAT and slower is not None and slower >= GROWN
     if not (busy or flat):
         return None

@@ -143,6 +143,14 @@ LIMITS: dict[str, UpperLimit] = {
         "ttft",
         "bodies were still being written when their requests were due: use more workers or shorter prompts",
     ),
+    "counted_events_share": UpperLimit(
+        "events counted as tokens",
+        "note",
+        0.0,
+        "share",
+        "tpot, ntpot, token throughput",
+        "the server tells no usage; where an event carries several tokens, TPOT is too high: give --tokenizer",
+    ),
     "spread_tokens_share": UpperLimit(
         "unknown tokens per event",
         "note",

@@ -41,6 +41,7 @@ def summary_of(directory: Path, rows: pa.Table | Frame | None = None) -> dict[st
         "state": context.get("state", "running"),
         "sessions": len(context.get("sessions", [])) or 1,
         "prompts": context.get("prompts"),
+        "engine": _engine(context),
     }
     rows = requests_of(directory) if rows is None else rows
     summary = summarise(plan, rows, workers, _calibration(context), _told(directory)) | told
@@ -74,6 +75,12 @@ def _events(directory: Path, rows: Ints) -> Iterator[Events]:
             yield events_of(table if len(chosen) == table.num_rows else table.take(chosen))
     if found != len(rows):
         raise UserError(f"{directory} changed while it was read: try again when the run has ended")
+
+
+def _engine(context: dict[str, Any]) -> str | None:
+    """What the server says it is; None if it did not say."""
+    told = (context.get("run_context") or {}).get("engine")
+    return None if told in (None, "unknown") else str(told)
 
 
 def _calibration(context: dict[str, Any]) -> Calibration | None:

@@ -14,9 +14,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from inferometer.analysis.events import tokens_in_buckets
 from inferometer.analysis.frame import Floats, Frame, Ints, stage_of
-from inferometer.analysis.metrics import BY_NAME, carried_tokens
+from inferometer.analysis.metrics import BY_NAME
 from inferometer.analysis.stats import Samples
+from inferometer.analysis.window import counted
 from inferometer.config.models import Open, Plan
 
 #: The metrics that have a distribution in the charts.
@@ -77,7 +79,10 @@ class _Stage(msgspec.Struct, frozen=True):
 
 
 def pictures(plan: Plan, frame: Frame) -> Pictures | None:
-    """Reduce the measured rows of a run; None if nothing was sent."""
+    """Reduce the measured rows of a run that count: as in its summary, without what a stage leaves out at its edges.
+
+    None if no such request was sent. Times begin with the first send of the run, be it counted or not.
+    """
     measured = frame.measured & np.isfinite(frame.first_try_ns)
     if not measured.any():
         return None
@@ -86,6 +91,8 @@ def pictures(plan: Plan, frame: Frame) -> Pictures | None:
     count = max(1, math.ceil((end_ns - start_ns) * _S_PER_NS / width_s))
     edges_ns: Floats = start_ns + width_s * 1e9 * np.arange(1.0 + count)
     stages, tokens = _stages(plan, frame, edges_ns)
+    if not stages:
+        return None
     drawn = [stages[i] for i in spread(len(stages), MOST_STAGES)]
     return Pictures(
         start_ns=start_ns,
@@ -134,33 +141,27 @@ def samples(t_ns: Ints, replica: Sequence[str], name: Sequence[str], value: Floa
 
 
 def _stages(plan: Plan, frame: Frame, edges_ns: Floats) -> tuple[list[_Stage], Floats]:
-    """The stages that have rows, and the output tokens of each bucket; events are read once."""
-    tokens = np.zeros(len(edges_ns) - 1)
+    """The stages that have rows that count, and the output tokens of each bucket; events are read once."""
+    tokens, width_ns = np.zeros(len(edges_ns) - 1), round(edges_ns[1] - edges_ns[0])
     stages = []
     for number, stage in enumerate(plan.scenario.stages):
-        rows = stage_of(frame, number, open_loop=isinstance(stage.load, Open))
+        rows = counted(stage_of(frame, number, open_loop=isinstance(stage.load, Open)), stage)
         if not np.isfinite(rows.first_try_ns).any():
             continue
         bins = np.zeros(_BINS)
         for _, part in rows.parts():
             itl = BY_NAME["itl"].samples(part)
             bins += np.bincount(_places(itl.values), itl.weights, _BINS)
-            tokens += _tokens(part, edges_ns)
+            tokens += tokens_in_buckets(part, float(edges_ns[0]), width_ns, len(tokens))
         stages.append(_Stage(number, rows, bins))
     return stages, tokens
 
 
-def _tokens(part: Frame, edges_ns: Floats) -> Floats:
-    """Output tokens of successful requests in each bucket."""
-    ok = part.ok[part.event_rows]
-    places = ((part.event_ns[ok] - edges_ns[0]) // (edges_ns[1] - edges_ns[0])).astype(np.int64)
-    inside = (places >= 0) & (places < len(edges_ns) - 1)
-    counts = np.bincount(places[inside], carried_tokens(part)[ok][inside], len(edges_ns) - 1)
-    return counts.astype(np.float64)
-
-
 def _places(values_ms: Floats) -> Ints:
-    steps = np.log(np.maximum(values_ms, _LEAST_MS) / _LEAST_MS) / math.log1p(BIN_WIDTH)
+    steps = np.maximum(values_ms, _LEAST_MS)
+    steps /= _LEAST_MS
+    np.log(steps, out=steps)
+    steps /= math.log1p(BIN_WIDTH)
     return np.minimum(steps.astype(np.int64), _BINS - 1)
 
 

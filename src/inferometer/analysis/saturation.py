@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,9 @@ from inferometer.analysis.diagnosis import Evidence, Facts, Finding
 from inferometer.analysis.knee import Knee, Usl, kneedle, usl
 from inferometer.analysis.stats import Estimate
 
+#: A peak whose interval is wider than this to either side is said to need more data: levels up to so many times the
+#: peak, or repeats, unless they would be more than this.
+PEAK_WITHIN, BEYOND, MOST_REPEATS = 0.1, 4, 10
 #: Loads of which the law speaks: numbers of requests that are at work together.
 _TOGETHER = ("concurrency", "users")
 
@@ -49,7 +53,24 @@ def _of_law(fit: Usl, last: float) -> str:
     if fit.peak_load is None:
         return f"The Universal Scalability Law ({fits}) puts{knee} no peak: throughput levels off and does not fall."
     beyond = ", beyond what was measured" if fit.peak_load.value > last else ""
-    return f"The Universal Scalability Law ({fits}) puts{knee} the peak at {_interval(fit.peak_load)}{beyond}."
+    told = f"The Universal Scalability Law ({fits}) puts{knee} the peak at {_interval(fit.peak_load)}{beyond}."
+    return " ".join(filter(None, [told, _needed(fit.peak_load, last)]))
+
+
+def _needed(peak: Estimate, last: float) -> str:
+    """What would place the peak within ``PEAK_WITHIN``; "" where it is so placed.
+
+    The fit is as good as any can be (its spread is that of the Cramer-Rao bound), so only more data help: intervals
+    shrink with the root of repeats, and what lies beyond the peak tells most of it.
+    """
+    half = math.inf if peak.low is None or peak.high is None else (peak.high - peak.low) / 2 / peak.value
+    if half <= PEAK_WITHIN:
+        return ""
+    further = f"measure up to {math.ceil(BEYOND * peak.value)}" if last < BEYOND * peak.value else ""
+    times = (half / PEAK_WITHIN) ** 2
+    repeats = f"play each level {math.ceil(times)} times" if times <= MOST_REPEATS else ""
+    ways = " or ".join(filter(None, (further, repeats)))
+    return f"To know the peak within {100 * PEAK_WITHIN:.0f} %, {ways}." if ways else ""
 
 
 def _interval(found: Estimate) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -23,6 +24,9 @@ EXACT_EVENTS = 4_000_000
 #: The first bin takes everything below 1 ns; the last one begins above a day.
 _LEAST_MS = 1e-6
 _BINS = 2 + math.ceil(math.log(1e8 / _LEAST_MS) / math.log1p(RESOLUTION))
+
+#: What was counted of frames that are in use, without the way back to them: each costs a pass over the events.
+_KNOWN: WeakKeyDictionary[Frame, dict[Callable[[Frame], Samples], Histogram]] = WeakKeyDictionary()
 
 #: Samples in stretches: (row of the first request, samples whose rows count from there), in order, as often as wanted.
 Parts = Callable[[], Iterable[tuple[int, Samples]]]
@@ -50,12 +54,15 @@ class Histogram:
     def below(self, limits: Floats) -> Floats:
         """Weight of each request in all bins up to that of each of the rising limits. Shape (limits, requests)."""
         last = self.bins[np.maximum(np.searchsorted(self.values, limits, side="right") - 1, 0)]
+        edges = np.where(last < _BINS - 1, _LEAST_MS * np.exp(last * math.log1p(RESOLUTION)), np.inf)
         found = np.zeros((len(last), len(self.sizes)))
         for first, part in self.parts():
-            place = np.searchsorted(last, _bins(part.values), side="left")
-            width, requests = len(last) + 1, _requests(part)
-            counts = np.bincount(part.rows * width + place, part.weights, requests * width).reshape(requests, width)
-            found[:, first : first + requests] += counts.cumsum(axis=1)[:, :-1].T
+            starts, weights = _starts(part.rows), _unequal(part)
+            owners = first + part.rows[starts]
+            for place, edge in enumerate(edges if len(starts) else ()):
+                inside = part.values < edge
+                chosen = inside if weights is None else inside * weights
+                np.add.at(found[place], owners, np.add.reduceat(chosen, starts, dtype=np.float64))
         return found
 
 
@@ -65,7 +72,12 @@ def pooled(frame: Frame, samples: Callable[[Frame], Samples]) -> Samples | Histo
     def parts() -> Iterator[tuple[int, Samples]]:
         return ((first, samples(part)) for first, part in frame.parts())
 
-    return together(parts) if frame.event_offsets[-1] <= EXACT_EVENTS else histogram(parts, len(frame))
+    if frame.event_offsets[-1] <= EXACT_EVENTS:
+        return together(parts)
+    known = _KNOWN.setdefault(frame, {})
+    if samples not in known:
+        known[samples] = replace(histogram(parts, len(frame)), parts=tuple)
+    return replace(known[samples], parts=parts)
 
 
 def together(parts: Parts) -> Samples:
@@ -87,18 +99,21 @@ def histogram(parts: Parts, requests: int) -> Histogram:
     sizes, totals, worst = np.zeros(requests), np.zeros(requests), np.full(requests, -np.inf)
     pivot, squares = math.nan, 0.0
     for first, part in parts():
-        values, weight = part.values, _weights(part)
+        values, weight = part.values, _unequal(part)
         if not len(values):
             continue
+        weighted = values if weight is None else weight * values
         pivot = float(values.mean()) if math.isnan(pivot) else pivot  # squares of small differences lose no digits
-        squares += float(weight @ (values - pivot) ** 2)
+        deviations = (values - pivot) ** 2
+        squares += float(np.sum(deviations if weight is None else weight * deviations))
         bins = _bins(values)
         weights += np.bincount(bins, weight, _BINS)
-        sums += np.bincount(bins, weight * values, _BINS)
+        sums += np.bincount(bins, weighted, _BINS)
         own = slice(first, first + _requests(part))
         sizes[own] += np.bincount(part.rows, weight)
-        totals[own] += np.bincount(part.rows, weight * values)
-        np.maximum.at(worst[own], part.rows, values)
+        totals[own] += np.bincount(part.rows, weighted)
+        starts = _starts(part.rows)
+        np.maximum.at(worst[own], part.rows[starts], np.maximum.reduceat(values, starts))
     held = np.flatnonzero(weights)
     whole = float(weights.sum())
     means = np.divide(totals, sizes, out=np.full(requests, np.nan), where=sizes > 0)
@@ -164,8 +179,23 @@ def _widened(estimate: Estimate) -> Estimate:
 
 def _bins(values: Floats) -> Ints:
     """The bin of each value."""
-    steps = np.log(np.maximum(values, _LEAST_MS) / _LEAST_MS) / math.log1p(RESOLUTION)
-    return np.where(values < _LEAST_MS, 0, np.minimum(steps.astype(np.int64) + 1, _BINS - 1))
+    steps = np.maximum(values, _LEAST_MS)
+    steps /= _LEAST_MS
+    np.log(steps, out=steps)
+    steps /= math.log1p(RESOLUTION)
+    bins = steps.astype(np.int64)
+    bins += values >= _LEAST_MS
+    return np.minimum(bins, _BINS - 1, out=bins)
+
+
+def _starts(rows: Ints) -> Ints:
+    """Where another request begins."""
+    return np.flatnonzero(np.diff(rows, prepend=-1))
+
+
+def _unequal(part: Samples) -> Floats | None:
+    """The weights; None if each is one, which saves their arithmetic."""
+    return None if part.weights is None or (part.weights == 1).all() else part.weights
 
 
 def _weights(part: Samples | Histogram) -> Floats:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import msgspec
 import numpy as np
 
+from inferometer.analysis.events import tokens_in_buckets
 from inferometer.analysis.frame import Bools, Floats, Frame
 from inferometer.analysis.metrics import carried_tokens, output_counts
 from inferometer.config.models import Load, Open, Stage, Users
@@ -99,16 +100,15 @@ def mean_in_flight(frame: Frame, window: Window) -> float:
     return float(np.nansum(_overlap_ns(frame, window)) / (window.end_ns - window.start_ns))
 
 
-def peak_output_tokens_per_s(frame: Frame, window: Window) -> float:
-    """Most output tokens of successful requests in one bucket of 1 s, counted from the start of the window."""
-    latest_ns = float(frame.end_ns.max(initial=window.start_ns))
-    tokens = np.zeros(1 + int((latest_ns - window.start_ns) // _NS_PER_S))
-    for _, part in frame.parts():
-        counted = part.ok[part.event_rows]
-        buckets = ((part.event_ns[counted] - window.start_ns) // _NS_PER_S).astype(np.int64)
-        inside = (buckets >= 0) & (buckets < len(tokens))
-        tokens += np.bincount(buckets[inside], carried_tokens(part)[counted][inside], len(tokens))
-    return float(tokens.max())
+def peak_output_tokens_per_s(frame: Frame, windows: Sequence[Window]) -> list[float]:
+    """Most output tokens of successful requests in one bucket of 1 s, counted from the start of each window."""
+    starts_ns = [window.start_ns for window in windows]
+    latest_ns = [float(frame.end_ns.max(initial=start_ns)) for start_ns in starts_ns]
+    seconds = [np.zeros(1 + int((last - first) // _NS_PER_S)) for first, last in zip(starts_ns, latest_ns, strict=True)]
+    for _, part in frame.parts() if windows else ():
+        for number, start_ns in enumerate(starts_ns):
+            seconds[number] += tokens_in_buckets(part, start_ns, _NS_PER_S, len(seconds[number]))
+    return [float(tokens.max()) for tokens in seconds]
 
 
 def throughput(frame: Frame, window: Window) -> dict[str, float]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from inferometer.analysis import server_peaks
 from inferometer.analysis.diagnosis import diagnose, facts_of
 from inferometer.config.lengths import Lengths
 from inferometer.config.models import Plan
 from inferometer.export.documents import Document, Export, Options
 from inferometer.export.run import UNKNOWN, Run, model_of, moment, utc
+from inferometer.report.run_context import peak_text
 from inferometer.report.tables import by_model, markdown, sweep
 
 #: Fields of the run context and where ``context.json`` may tell them, under ``run_context`` or ``facts``.
@@ -22,11 +24,12 @@ CONTEXT = {
     "Server args": "server_args",
     "Kubernetes": "kubernetes",
 }
+#: Rows of the table of peaks: gauges of ``server_metrics``, and their unit.
 PEAKS = {
-    "GPU utilisation (`DCGM_FI_DEV_GPU_UTIL`)": "gpu_utilisation",
-    "GPU memory used (`DCGM_FI_DEV_FB_USED`)": "gpu_memory",
-    "KV-cache usage (`vllm:kv_cache_usage_perc`)": "kv_cache_usage",
-    "Requests running / waiting (`vllm:num_requests_*`)": "requests",
+    "GPU utilisation (`DCGM_FI_DEV_GPU_UTIL`)": (("gpu_utilisation",), "share"),
+    "GPU memory used (`DCGM_FI_DEV_FB_USED`)": (("gpu_memory_used_bytes",), "bytes"),
+    "KV-cache usage (`vllm:kv_cache_usage_perc`)": (("kv_cache_usage",), "share"),
+    "Requests running / waiting (`vllm:num_requests_*`)": (("requests_running", "requests_waiting"), ""),
 }
 _PATTERNS = {
     "closed": "closed loop (fixed concurrency)",
@@ -81,9 +84,14 @@ def context(run: Run) -> dict[str, str]:
 
 
 def peaks(run: Run) -> dict[str, str]:
-    """Peaks of what the server told meanwhile; unknown without telemetry."""
-    told = run.context.get("peaks") or {}
-    return {name: str(told.get(key) or UNKNOWN) for name, key in PEAKS.items()}
+    """Peaks of what the servers told in all stages, of all replicas together; unknown where nobody told."""
+    found = server_peaks.peaks(run.summary)
+    return {row: _peak([found.get(name) for name in names], unit) for row, (names, unit) in PEAKS.items()}
+
+
+def _peak(found: Sequence[server_peaks.Peak | None], unit: str) -> str:
+    known = [UNKNOWN if peak is None else peak_text(peak, unit) for peak in found]
+    return " / ".join(known) if any(found) else UNKNOWN
 
 
 def readings(summary: Mapping[str, Any]) -> Iterator[str]:

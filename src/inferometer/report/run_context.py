@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from inferometer.analysis import server_peaks
 from inferometer.report.content import UNKNOWN, Content, started
 from inferometer.report.tables import level
 
@@ -99,13 +100,15 @@ def _pattern(summary: dict[str, Any]) -> str:
 
 
 def peaks(content: Content) -> list[tuple[str, str]]:
-    """(name of a server figure, its peak and where it was) of what the server said during the run."""
-    found: list[tuple[str, str]] = []
-    for name, (title_, unit) in GAUGES.items():
-        values = [row["value"] for row in content.server if row["name"] == name]
-        if values:
-            found.append((title_, server_figure(max(values), unit)))
-    return found
+    """(name of a server figure, its peak) over all stages, of all replicas together at one moment."""
+    found = server_peaks.peaks(content.summary)
+    return [(title_, peak_text(found[name], unit)) for name, (title_, unit) in GAUGES.items() if name in found]
+
+
+def peak_text(peak: server_peaks.Peak, unit: str) -> str:
+    """A peak with its unit; where it is a mean, the highest of a single replica, too."""
+    whole = server_figure(peak.value, unit)
+    return whole if peak.of_one is None else f"{whole} (of one replica {server_figure(peak.of_one, unit)})"
 
 
 def server_figure(value: float, unit: str) -> str:
