@@ -19,17 +19,24 @@ def drawn(
     requests: int = 200,
     cv: float = 0.2,
     slower: float = 1.0,
+    rho: float = 0.0,
     **facts: Any,
 ) -> RunData:
-    """One stage: TTFT lognormal around 100 ms with this coefficient of variation, TPOT near 10 ms, 128 tokens."""
-    ttft = slower * lognormal(rng, 100.0, cv, requests)
-    tpot = lognormal(rng, 10.0, 0.05, requests)
+    """One stage: TTFT lognormal around 100 ms with this coefficient of variation, TPOT near 10 ms, 128 tokens.
+
+    ``rho`` is the correlation of neighbours.
+    """
+    ttft = slower * lognormal(rng, 100.0, cv, requests, rho)
+    tpot = lognormal(rng, 10.0, 0.05, requests, rho)
     series = {"ttft": ttft, "tpot": tpot, "e2el": ttft + 127 * tpot}
     return RunData(label, (StageData("concurrency 8", {}, series, facts),))
 
 
-def lognormal(rng: np.random.Generator, median: float, cv: float, count: int) -> np.ndarray:
-    return median * np.exp(np.sqrt(np.log1p(cv**2)) * rng.standard_normal(count))
+def lognormal(rng: np.random.Generator, median: float, cv: float, count: int, rho: float = 0.0) -> np.ndarray:
+    noise = rng.standard_normal(count)
+    for number in range(1, count if rho else 0):
+        noise[number] = rho * noise[number - 1] + np.sqrt(1 - rho**2) * noise[number]
+    return median * np.exp(np.sqrt(np.log1p(cv**2)) * noise)
 
 
 def plan_of(*concurrencies: int, **target: Any) -> Plan:

@@ -7,81 +7,14 @@ import csv
 import io
 import json
 from pathlib import Path
-from typing import Any
 from xml.etree.ElementTree import fromstring
 
-import numpy as np
 import pytest
+from written_runs import write_run
 
 from inferometer.cli import compare
-from inferometer.config import files
-from inferometer.config.models import Plan
 from inferometer.errors import UserError
 from inferometer.records import store
-from inferometer.records.record import Record
-
-MS = 1_000_000
-
-
-def write_run(
-    folder: Path,
-    seed: int,
-    *,
-    slower: float = 1.0,
-    output_tokens: int = 4,
-    levels: tuple[int, ...] = (2, 8),
-    failed: int = 0,
-) -> Path:
-    """A finished run: 100 requests at each level, TTFT lognormal around 50 ms x ``slower``, gaps of 10 ms."""
-    folder.mkdir(parents=True)
-    rng = np.random.default_rng(seed)
-    stages = [{"load": {"type": "closed", "concurrency": level}, "num_requests": 100} for level in levels]
-    plan = Plan.model_validate(
-        {
-            "target": {"name": "sim", "base_url": "http://127.0.0.1:1", "model": "tiny"},
-            "scenario": {"stages": stages},
-        }
-    )
-    (folder / store.PLAN).write_text(files.dump(plan))
-    told = {"schema_version": 1, "state": "complete", "started": f"2026-01-{seed + 1:02}T00:00:00+00:00"}
-    (folder / store.CONTEXT).write_text(json.dumps(told | {"client": {"system": "Linux", "cpus_allowed": 2}}))
-    writer = store.Writer(folder, 0)
-    ttft_ms = slower * 50 * np.exp(0.1 * rng.standard_normal(100 * len(levels)))
-    writer.append(
-        [_row(number, float(ttft), output_tokens, number % 100 < failed) for number, ttft in enumerate(ttft_ms)]
-    )
-    writer.close()
-    store.finish(folder)
-    return folder
-
-
-def _row(number: int, ttft_ms: float, tokens: int, bad: bool) -> Record:
-    sent_ns = number * 200 * MS
-    events = (sent_ns + ttft_ms * MS + 10 * MS * np.arange(tokens)).astype(np.int64)
-    times: dict[str, Any] = {"first_token_ns": int(events[0]), "last_token_ns": int(events[-1]), "event_ns": events}
-    if bad:
-        times = {"event_ns": np.zeros(0, np.int64)}
-    return Record(
-        stage=number // 100,
-        worker=0,
-        index=number % 100,
-        phase="measured",
-        scheduled_ns=sent_ns,
-        sent_ns=sent_ns,
-        end_ns=int(events[-1]),
-        outcome="http_5xx" if bad else "ok",
-        asked_prompt_tokens=100,
-        asked_output_tokens=tokens,
-        prompt_tokens=100,
-        output_tokens=None if bad else tokens,
-        prompt_tokens_source="usage",
-        output_tokens_source="usage",
-        model="tiny",
-        model_answered="tiny",
-        clock="kernel",
-        reads=tokens,
-        **times,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -242,10 +175,13 @@ def test_history_tells_trends(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (["base", "base/context.json"], "base/context.json: no result of another tool"),
         (["base", "old.json"], "another version"),
         (["--history", "broken"], "cannot be read"),
-        (["base", "slow", "--metric", "ttfb_p50"], "did you mean"),
+        (["base", "slow", "--metric", "ttfx_p50"], "did you mean"),
         (["base", "slow", "--fail-on-regression", "ttft_p95"], "is no rule"),
         (["base", "slow", "--threshold", "ttft_p95<1"], "is no threshold"),
         (["base", "slow", "--step-summary"], "GITHUB_STEP_SUMMARY is not set"),
+        (["base", "slow", "--step-summary", "no/folder/x.md"], "there is no folder no/folder"),
+        (["base", "slow", "--junit", "."], "that is a folder"),
+        (["base", "slow", "--metric", "goodput_per_s"], "none of goodput_per_s in common"),
         (["base", "slow", "--output", "no/such/folder/x"], "cannot write"),
         (["--save-baseline", "a/b", "base"], "is no name for a baseline"),
         (["--save-baseline", "a"], "needs the run to remember"),
@@ -255,3 +191,33 @@ def test_history_tells_trends(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_mistakes_are_one_sentence(words: list[str], told: str) -> None:
     with pytest.raises(UserError, match=told):
         command(*words)
+
+
+def test_a_page_and_the_verdict_for_github(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page, summary = tmp_path / "page.html", tmp_path / "summary.md"
+    assert command("base", "slow", "--html", str(page), "--step-summary", str(summary)) == 0
+    assert str(page) in capsys.readouterr().err
+    text = page.read_text()
+    assert "slow: worse" in text
+    assert len(text) < 3_000_000
+    told = summary.read_text()
+    assert told.startswith("## slow against base\n\n**slow: worse.** ")
+    assert "<details>" in told
+
+
+def test_a_rule_that_cannot_be_judged_is_skipped_not_kept(runs: Path, tmp_path: Path) -> None:
+    from inferometer.analysis.load import summary_of
+
+    (tmp_path / "old.json").write_text(json.dumps(summary_of(runs / "base")))
+    words = ("--fail-on-regression", "requests_per_s>10%", "--junit", str(tmp_path / "j.xml"))
+    assert command(f"old={tmp_path / 'old.json'}", "slow", *words) == 0
+    root = fromstring((tmp_path / "j.xml").read_text())
+    assert (root.attrib["tests"], root.attrib["failures"], root.attrib["skipped"]) == ("2", "0", "2")
+    assert len(root.findall(".//skipped")) == 2
+
+
+def test_repeats_inside_a_run_tell_its_spread(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, seed in (("a", 1), ("b", 2)):
+        write_run(tmp_path / name, seed, levels=(2,), repeats=3)
+    assert command(str(tmp_path / "a"), str(tmp_path / "b"), "--metric", "ttft_p50") == 0
+    assert "Runs: a 3, b 3." in capsys.readouterr().out

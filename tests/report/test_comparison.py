@@ -44,8 +44,21 @@ def test_changes_have_units_signs_and_what_they_mean(three: report.Comparison) -
     assert "+0.0 % ?" in shown
     assert "-0.0" not in shown
     assert "new, concurrency 8: TTFT p50 100.0 ms -> 120.0 ms, 20.0 % slower" in " ".join(shown.split())
-    assert "6 compared: 2 regressions, 2 not judged, 2 same." in shown
+    assert "6 compared: 2 regressions, 2 same, 2 not judged." in shown
     assert shown.startswith("differs: model: old: model of old, new: model of new")
+
+
+def test_the_verdict_names_the_largest_change(three: report.Comparison) -> None:
+    found = report.verdict(three)
+    assert list(found) == ["new", "newer"]
+    assert found["new"] == (
+        "worse",
+        "2 of 3 figures got worse, most of all TTFT p50 at concurrency 8 (+20.0 % [+18.3, +21.7]). "
+        "1 cannot be told from noise.",
+    )
+    assert found["newer"][0] == "no change"
+    assert report.verdict(compare([[run("a", 100.0)], [run("b", 80.0)]]))["b"][0] == "better"
+    assert report.verdict(compare([[run("a", 100.0)], [run("b", 80.0, 0.9)]]))["b"][0] == "mixed"
 
 
 def test_single_runs_say_what_they_do_not_know(three: report.Comparison) -> None:

@@ -143,6 +143,14 @@ def test_when_nothing_is_left(stages: tuple[int, ...], stopped: str | None, comp
     assert is_complete(PLAN, earlier(*stages, stopped=stopped)) is complete
 
 
+def test_repeats_that_were_enough_are_not_gone_on_with(tmp_path: Path) -> None:
+    left(tmp_path, outcome(0, settled="3 rounds are enough"), {0: 3})
+    before = earlier_sessions(tmp_path)
+    assert before is not None
+    assert before.settled == "3 rounds are enough"
+    assert is_complete(PLAN, before)
+
+
 @given(st.integers(0, HOUR_NS), st.integers(0, 1000 * HOUR_NS), st.integers(-HOUR_NS, 1000 * HOUR_NS))
 def test_times_go_on_by_the_wall_clock_and_never_back(monotonic_ns: int, epoch_unix_ns: int, passed_ns: int) -> None:
     before = earlier(0, 1, epoch_unix_ns=epoch_unix_ns)

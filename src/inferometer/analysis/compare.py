@@ -17,9 +17,9 @@ from typing import Literal, NamedTuple
 import msgspec
 import numpy as np
 
-from inferometer.analysis import repeats
 from inferometer.analysis.alike import Difference, differences
 from inferometer.analysis.run_data import RunData, StageData, from_summary, with_rows
+from inferometer.analysis.sides import Group, Side, scaled, side
 from inferometer.analysis.stats import Estimate, t_quantile
 from inferometer.analysis.thresholds import Figure, about, amount, figure
 from inferometer.errors import UserError
@@ -65,14 +65,6 @@ class Rule(msgspec.Struct, frozen=True):
     stage: str | None = None
 
 
-class Side(NamedTuple):
-    """A figure of one or several runs. ``spread`` is the standard deviation between runs, on the scale compared."""
-
-    estimate: Estimate
-    runs: int
-    spread: float | None
-
-
 class Row(msgspec.Struct, frozen=True):
     """One figure of one stage, in the base and in another run (or set of repeats).
 
@@ -101,10 +93,6 @@ class Comparison(msgspec.Struct, frozen=True):
     rows: tuple[Row, ...]
     unmatched: tuple[str, ...]
     differing: tuple[Difference, ...]
-
-
-#: Runs under one label are repeats of each other.
-Group = Sequence[RunData]
 
 
 def parse_rule(text: str) -> Rule:
@@ -183,40 +171,6 @@ def _matched(groups: Sequence[Group]) -> tuple[list[str], tuple[str, ...]]:
     return shared, tuple(key for key in union if key not in shared)
 
 
-def _side(group: Group, key: str, subject: Figure) -> Side | None:
-    """The figure of a group: of its only stage with this key, or of all of them as repeats."""
-    stages = [stage for run in group for stage in run.stages if stage.key == key]
-    found = [estimate for stage in stages if (estimate := _estimate(stage, subject)) is not None]
-    if not found:
-        return None
-    if len(found) == 1:
-        return Side(found[0], 1, None)
-    values = [estimate.value for estimate in found]
-    scaled = [_scaled(value, subject) for value in values]
-    spread = None if any(value is None for value in scaled) else float(np.std(np.array(scaled, np.float64), ddof=1))
-    between = repeats.between_runs(values)
-    pooled = _pooled(stages, subject)
-    centre = between.value if pooled is None else pooled
-    low, high = (None if end is None else end - between.value + centre for end in (between.low, between.high))
-    return Side(Estimate(centre, low, high, sum(estimate.count for estimate in found)), len(found), spread)
-
-
-def _estimate(stage: StageData, subject: Figure) -> Estimate | None:
-    metric, _, rest = subject.name.partition("_")
-    if subject.unit == "ms" and metric in stage.series:
-        return repeats.statistic(stage.series[metric], rest.removesuffix("_ms"))
-    return stage.figures.get(subject.name)
-
-
-def _pooled(stages: Sequence[StageData], subject: Figure) -> float | None:
-    """A latency of all requests of all repeats together: percentiles are not averaged."""
-    metric, _, rest = subject.name.partition("_")
-    series = [stage.series[metric] for stage in stages if metric in stage.series]
-    if subject.unit != "ms" or len(series) < len(stages):
-        return None
-    return repeats.statistic(np.concatenate(series), rest.removesuffix("_ms")).value
-
-
 # --- differences -----------------------------------------------------------------------------------------------------
 
 
@@ -231,7 +185,7 @@ class _Change(NamedTuple):
 
 def _row(key: str, subject: Figure, base: Group, other: Group) -> Row | None:
     """A row that is not decided yet."""
-    left, right = _side(base, key, subject), _side(other, key, subject)
+    left, right = side(base, key, subject), side(other, key, subject)
     if left is None or right is None:
         return None
     change = _change(left, right, subject)
@@ -246,31 +200,39 @@ def _row(key: str, subject: Figure, base: Group, other: Group) -> Row | None:
 
 def _change(left: Side, right: Side, subject: Figure) -> _Change | None:
     """None where a ratio to nothing would be needed."""
-    ends = _scaled(left.estimate.value, subject), _scaled(right.estimate.value, subject)
+    ends = scaled(left.estimate.value, subject), scaled(right.estimate.value, subject)
     if ends[0] is None or ends[1] is None:
         return None
     value = ends[1] - ends[0]
     if max(left.runs, right.runs) == 1:
-        return _from_intervals(value, left.estimate, right.estimate, subject)
+        return _from_intervals(value, left, right, subject)
     return _from_repeats(value, left, right)
 
 
-def _from_intervals(value: float, left: Estimate, right: Estimate, subject: Figure) -> _Change:
+def _from_intervals(value: float, left: Side, right: Side, subject: Figure) -> _Change:
     """MOVER: each end of the difference from the ends of the two intervals that point there."""
-    below, above = _arms(left, subject), _arms(right, subject)
+    below, above = _arms(left.estimate, subject), _arms(right.estimate, subject)
     if below is None or above is None:
         return _Change(value, None, None, None)
     low, high = value - math.hypot(above[0], below[1]), value + math.hypot(above[1], below[0])
-    arm = value - low if value > 0 else high - value
-    z = abs(value) / arm * _Z if arm else (math.inf if value else 0.0)
-    return _Change(value, low, high, math.erfc(z / math.sqrt(2)))
+    arm, facing = (value - low, (below[1], above[0])) if value > 0 else (high - value, (below[0], above[1]))
+    arms_out = abs(value) / arm if arm else (math.inf if value else 0.0)
+    freedom = _together(facing, (left.freedom, right.freedom))
+    p = math.erfc(arms_out * _Z / math.sqrt(2)) if freedom is None else _t_tail(arms_out * _t_half(freedom), freedom)
+    return _Change(value, low, high, p)
+
+
+def _together(arms: tuple[float, float], freedoms: tuple[int | None, int | None]) -> float | None:
+    """Degrees of freedom of a difference (Welch, Satterthwaite); None: its noise is taken for exactly known."""
+    weight = sum(arm**4 / freedom for arm, freedom in zip(arms, freedoms, strict=True) if freedom is not None)
+    return (arms[0] ** 2 + arms[1] ** 2) ** 2 / weight if weight else None
 
 
 def _arms(estimate: Estimate, subject: Figure) -> tuple[float, float] | None:
     """How far the interval reaches below and above the value, on the scale compared."""
     if estimate.low is None or estimate.high is None:
         return None
-    value, low, high = (_scaled(end, subject) for end in (estimate.value, estimate.low, estimate.high))
+    value, low, high = (scaled(end, subject) for end in (estimate.value, estimate.low, estimate.high))
     if value is None or high is None:
         return None
     return (high - value if low is None else value - low), high - value
@@ -301,12 +263,6 @@ def _t_tail(t: float, freedom: float) -> float:
     from scipy.special import stdtr
 
     return float(2 * stdtr(max(1, math.floor(freedom)), -abs(t)))
-
-
-def _scaled(value: float, subject: Figure) -> float | None:
-    if subject.unit == "share":
-        return value
-    return math.log(value) if value > 0 else None
 
 
 def _unscaled(change: float, subject: Figure) -> float:

@@ -106,9 +106,10 @@ def _subject(model: str | None, lengths: Mapping[str, Any]) -> str:
 
 
 _STAGES = """
-select parse_path(filename)[-2] as run, target->>'model' as model, unnest(stages)::varchar as stage
-from read_json(?, columns = {target: 'json', stages: 'json[]'}, format = 'unstructured', filename = true,
-               maximum_object_size = 268435456)
+select parse_path(filename)[-2] as run, target->>'model' as model,
+       unnest(if(len(repeats) > 0, repeats, stages))::varchar as stage
+from read_json(?, columns = {target: 'json', stages: 'json[]', repeats: 'json[]'}, format = 'unstructured',
+               filename = true, maximum_object_size = 268435456)
 """
 _STARTS = """
 select parse_path(filename)[-2] as run, started

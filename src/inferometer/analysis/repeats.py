@@ -1,23 +1,28 @@
 """How far a figure can be trusted: inside one run, whose requests depend on each other, and between repeats.
 
-Inside a run neighbours share a queue, so a series of n values is worth fewer than n: it is cut into blocks of
-neighbours, and the variance between blocks decides (batch means; Law and Kelton 2000, 9.5). It never makes an interval
-narrower than independent values would have. Between runs it is Student's t on one value per run.
+Inside a run neighbours share a queue, so a series of n values is worth fewer than n for its mean: n / tau, where tau
+is the integrated autocorrelation time (Geyer 1992, initial monotone sequence). A percentile is the mean of the series
+that says which values lie below it. Neither is ever taken to be worth more than independent values. Rates go by
+blocks of time. Between runs it is Student's t on one value per run.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 
 import numpy as np
 
-from inferometer.analysis.frame import Floats, Ints
-from inferometer.analysis.stats import Estimate, at, effective_count, estimate, t_quantile
+from inferometer.analysis.frame import Floats
+from inferometer.analysis.stats import Estimate, at, estimate, t_quantile
 
-BLOCKS = 20
+#: Blocks of time of a rate.
+BLOCKS = 40
 #: Fewer blocks of time than this tell nothing about a rate.
 FEWEST_BLOCKS = 5
+#: Correlation is looked for up to this share of a series: beyond it there is nothing to see but noise.
+LONGEST_LAG = 0.2
 
 
 def statistic(values: Floats, name: str) -> Estimate:
@@ -25,26 +30,70 @@ def statistic(values: Floats, name: str) -> Estimate:
     return series_mean(values) if name == "mean" else series_percentile(values, float(name[1:]))
 
 
+def freedom(values: Floats, name: str) -> int:
+    """Degrees of freedom of the interval that ``statistic`` gives."""
+    series = values if name == "mean" else _below(values, statistic(values, name).value)
+    return _freedom(worth(series), len(values))
+
+
 def series_percentile(values: Floats, percent: float) -> Estimate:
     """A percentile (0 to 100) of a series, with an interval of order statistics for as many values as it is worth."""
     share = percent / 100
     ordered, cumulative = np.sort(values), np.arange(1.0, len(values) + 1)
     value = at(ordered, cumulative, share * (len(values) - 1))
-    block = _blocks(len(values))
-    counts = np.bincount(block, values <= value)
-    return estimate(ordered, cumulative, share, effective_count(np.bincount(block), counts, share))
+    effective = worth(_below(values, value))
+    # order statistics know nothing of a spread that is estimated, as t does: as many values as make up for it
+    effective *= (t_quantile(sys.maxsize) / t_quantile(_freedom(effective, len(values)))) ** 2
+    # six place a median by the whole range of the values, which holds it however they depend on each other
+    return estimate(ordered, cumulative, share, max(min(6, len(values)), math.floor(effective)))
+
+
+def _below(values: Floats, value: float) -> Floats:
+    return (values <= value).astype(np.float64)
 
 
 def series_mean(values: Floats) -> Estimate:
-    """The mean of a series with a t interval from its blocks; no interval below six values."""
+    """The mean of a series with a t interval for as many values as it is worth; no interval below six values."""
     count, value = len(values), float(values.mean())
     if count < 6:
         return Estimate(value, None, None, count)
-    block = _blocks(count)
-    means = np.bincount(block, values) / np.bincount(block)
-    plain, between = float(values.std(ddof=1)) / math.sqrt(count), float(means.std(ddof=1)) / math.sqrt(len(means))
-    half = t_quantile(len(means) - 1) * max(plain, between)
+    effective = worth(values)
+    half = t_quantile(_freedom(effective, count)) * float(values.std(ddof=1)) / math.sqrt(effective)
     return Estimate(value, value - half, value + half, count)
+
+
+def _freedom(effective: float, count: int) -> int:
+    """Degrees of freedom of a spread: that of a correlated series is known from half of what it is worth."""
+    return max(1, count - 1) if effective == count else max(2, math.floor(effective / 2))
+
+
+def worth(values: Floats) -> float:
+    """How many independent values place the mean of a series as well: from 1 to their number."""
+    count = len(values)
+    covariances = _covariances(values)
+    if count < 6 or covariances[0] <= 0:
+        return float(count)
+    correlations = covariances / covariances[0]
+    # Deviations from a mean that is itself estimated are too little correlated, by tau / n (Bartlett 1946).
+    missing = _autocorrelation_time(correlations) / count * (1 - np.arange(len(correlations)) / count)
+    time = _autocorrelation_time((correlations + missing) / (1 + missing[0]))
+    return count / min(time, float(count))
+
+
+def _covariances(values: Floats) -> Floats:
+    """Autocovariances (times n) at the lags up to ``LONGEST_LAG``, an even number of them."""
+    count = len(values)
+    size = 1 << (2 * count - 1).bit_length()
+    power = np.abs(np.fft.rfft(values - values.mean(), size)) ** 2
+    lags = max(2, 2 * math.floor(LONGEST_LAG * count / 2))
+    return np.asarray(np.fft.irfft(power, size)[:lags], np.float64)
+
+
+def _autocorrelation_time(correlations: Floats) -> float:
+    """1 + twice the sum of correlations, as long as those of two neighbouring lags are positive and fall; from 1 on."""
+    pairs = correlations[0::2] + correlations[1::2]
+    end = int(np.argmax(pairs <= 0)) if (pairs <= 0).any() else len(pairs)
+    return max(1.0, 2 * float(np.minimum.accumulate(pairs[:end]).sum()) - 1)
 
 
 def rate(starts_s: Floats, ends_s: Floats, amounts: Floats) -> Estimate | None:
@@ -69,9 +118,17 @@ def rate(starts_s: Floats, ends_s: Floats, amounts: Floats) -> Estimate | None:
     edges = begin + length * np.arange(blocks + 1) / blocks
     took = np.maximum(ends_s - starts_s, 1e-9)
     done = [float((amounts * np.clip((edge - starts_s) / took, 0, 1)).sum()) for edge in edges]
-    spread = float((np.diff(done) * blocks / length).std(ddof=1))
-    half = t_quantile(blocks - 1) * spread / math.sqrt(blocks)
+    rates = np.diff(done) * blocks / length
+    effective = worth(rates)
+    half = t_quantile(max(2, math.floor(effective) - 1)) * float(rates.std(ddof=1)) / math.sqrt(effective)
     return Estimate(value, value - half, value + half, len(starts_s))
+
+
+def around(value: float, values: Sequence[float]) -> Estimate:
+    """A figure of several runs together, with the interval of the spread between the values of each."""
+    between = between_runs(values)
+    low, high = (None if end is None else end - between.value + value for end in (between.low, between.high))
+    return Estimate(value, low, high, len(values))
 
 
 def between_runs(values: Sequence[float]) -> Estimate:
@@ -81,8 +138,3 @@ def between_runs(values: Sequence[float]) -> Estimate:
         return Estimate(float(array.mean()), None, None, len(array))
     half = t_quantile(len(array) - 1) * float(array.std(ddof=1)) / math.sqrt(len(array))
     return Estimate(float(array.mean()), float(array.mean()) - half, float(array.mean()) + half, len(array))
-
-
-def _blocks(count: int) -> Ints:
-    """The block of each value: ``BLOCKS`` stretches of neighbours, as equal as can be."""
-    return np.arange(count) * min(BLOCKS, count) // count

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -13,11 +14,15 @@ import msgspec
 import numpy as np
 
 from inferometer import __version__
+from inferometer.analysis import rounds
 from inferometer.analysis import window as windows
 from inferometer.analysis.attempts import attempts, by_model, retried_rows
 from inferometer.analysis.calibration import Calibration, share_of_calibrated
 from inferometer.analysis.classes import classes
+from inferometer.analysis.connection_times import connection_times
+from inferometer.analysis.events import one_token_each
 from inferometer.analysis.frame import Floats, Frame, Texts, from_table, stage_of
+from inferometer.analysis.loads import load_of
 from inferometer.analysis.metrics import BY_NAME, METRICS, met, output_counts, unjudged
 from inferometer.analysis.parts import in_ms
 from inferometer.analysis.prefixes import groups, prefixes
@@ -29,7 +34,7 @@ from inferometer.analysis.thresholds import judge as judge_thresholds
 from inferometer.analysis.thresholds import parse
 from inferometer.analysis.turns import turns
 from inferometer.analysis.validity import judge
-from inferometer.config.models import ClosedLoop, Load, Open, Plan, Slo, Stage, Target, TraceLoop, Users
+from inferometer.config.models import Open, Plan, Slo, Stage, Target
 from inferometer.records.record import WorkerStage
 from inferometer.workload.shared_prefix import known_prefixes
 
@@ -83,7 +88,25 @@ def summarise(
             if i in begun
         ],
     }
+    repeated = rounds.groups(plan, summary["stages"])
+    summary["repeats"] = [rounds.pooled(group, _together(plan, frame, group)) for group in repeated]
     return summary | {"thresholds": _thresholds(plan, summary)}
+
+
+def _together(plan: Plan, frame: Frame, repeats: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the requests of all repeats of a stage tell together."""
+    stage = plan.scenario.stages[repeats[0]["stage"]]
+    open_loop = isinstance(stage.load, Open)
+    chosen = [windows.counted(stage_of(frame, one["stage"], open_loop=open_loop), stage).row for one in repeats]
+    rows = frame.where(np.isin(frame.row, np.concatenate(chosen)))
+    rows = replace(rows, start_ns=rows.scheduled_ns) if open_loop else rows
+    return {
+        "counts": _outcomes(rows),
+        "metrics": _metrics(rows, plan, open_loop=open_loop),
+        "lengths": _lengths(rows),
+        "attempts": attempts(rows),
+        "models": [],
+    }
 
 
 def _thresholds(plan: Plan, summary: dict[str, Any]) -> list[dict[str, Any]]:
@@ -120,10 +143,9 @@ def _stage(
     stage = plan.scenario.stages[index]
     rows = stage_of(frame, index, open_loop=isinstance(stage.load, Open))
     reports = [worker for worker in workers if worker.stage == index]
-    all_of_it = _throughput(rows, windows.whole_window(rows))
     missing = float(max(0, plan.workers - len(reports))) if reports else None
     pausing = plan.scenario.workload.pausing
-    known = {"workers_missing": missing, **_calibrated(calibration, plan.workers, all_of_it)}
+    known = {"workers_missing": missing, **_calibrated(calibration, plan.workers, rows)}
     known |= {"in_flight_of_asked": None} if pausing else {}
     known |= {"cached_prompt_share": None} if plan.scenario.workload.alike else {}
     verdict = judge(rows, reports, stage, plan.report.percentiles, known)
@@ -131,17 +153,17 @@ def _stage(
     left_out -= len(rows)
     whole = windows.whole_window(rows)
     steady = windows.steady_window(rows, stage.load, pausing=pausing)
-    throughput = _throughput(rows, whole)
+    throughput, steady_throughput = _throughput(rows, whole, steady)
     open_loop = isinstance(stage.load, Open)
     return {
         "stage": index,
         "name": stage.name,
-        "load": _load(stage.load),
+        "load": load_of(stage.load),
         "counts": _counts(rows, stage, reports) | {"left_out": left_out},
         "window": _window(whole),
         "throughput": throughput,
         "steady_window": _window(steady),
-        "steady_throughput": _throughput(rows, steady),
+        "steady_throughput": steady_throughput,
         "metrics": _metrics(rows, plan, open_loop=open_loop),
         "lengths": _lengths(rows),
         "attempts": attempts(rows),
@@ -149,7 +171,7 @@ def _stage(
             {
                 "model": name,
                 "counts": _outcomes(own),
-                "throughput": _throughput(own, whole),
+                "throughput": _throughput(own, whole)[0],
                 "metrics": _metrics(own, plan, open_loop=open_loop),
             }
             for name, own in by_model(rows)
@@ -160,12 +182,12 @@ def _stage(
     }
 
 
-def _calibrated(
-    calibration: Calibration | None, workers: int, throughput: dict[str, Any] | None
-) -> dict[str, float | None]:
+def _calibrated(calibration: Calibration | None, workers: int, rows: Frame) -> dict[str, float | None]:
     """The load of a stage against that of the machine's calibration; nothing without one."""
-    if calibration is None or throughput is None:
+    whole = windows.whole_window(rows)
+    if calibration is None or whole is None:
         return {}
+    throughput = windows.throughput(rows, whole)
     rates = (throughput.get(name) or 0.0 for name in ("requests_per_s", "output_tokens_per_s"))
     return share_of_calibrated(calibration, workers, *rates)
 
@@ -175,25 +197,6 @@ def _target(target: Target) -> dict[str, Any]:
     host = parts.netloc.rpartition("@")[2]  # a password may stand before the @
     base_url = parts._replace(netloc=host, query="").geturl()
     return {"name": target.name, "base_url": base_url, "api": target.api, "model": target.model}
-
-
-def _load(load: Load) -> dict[str, Any]:
-    """``rate_per_s`` is a number; in words ("inf", "1 to 20") where it is infinite or changes, as ``course`` says."""
-    if isinstance(load, ClosedLoop):
-        return {"type": load.type, "concurrency": load.concurrency}
-    if isinstance(load, Users):
-        spawn_rate = load.spawn_rate if math.isfinite(load.spawn_rate) else None
-        return {"type": load.type, "users": load.users, "spawn_rate_per_s": spawn_rate, "think": load.think.text}
-    told = {"type": load.type, "rate_per_s": load.text if load.steady_rate is None else load.steady_rate}
-    if isinstance(load, TraceLoop):
-        return {**told, "speed": load.speed, "max_in_flight": load.max_in_flight}
-    return {
-        **told,
-        "course": None if isinstance(load.rate, float) else load.rate.model_dump(mode="json"),
-        "arrivals": load.arrivals,
-        "burstiness": load.burstiness,
-        "max_in_flight": load.max_in_flight,
-    }
 
 
 def _counts(frame: Frame, stage: Stage, workers: Sequence[WorkerStage]) -> dict[str, Any]:
@@ -240,26 +243,34 @@ def _window(window: windows.Window | None) -> dict[str, float] | None:
     return {"start_s": start_s, "end_s": end_s, "length_s": window.length_s}
 
 
-def _throughput(frame: Frame, window: windows.Window | None) -> dict[str, Any] | None:
-    if window is None:
-        return None
-    return {
-        **{rate.name: None for rate in windows.RATES},
-        **windows.throughput(frame, window),
-        "mean_in_flight": windows.mean_in_flight(frame, window),
-        "peak_in_flight": windows.peak_in_flight(frame),
-        "peak_output_tokens_per_s": windows.peak_output_tokens_per_s(frame, window),
-    }
+def _throughput(frame: Frame, *spans: windows.Window | None) -> list[dict[str, Any] | None]:
+    """The rates of each window; None where there is no window. Events are read once for all of them."""
+    known = [window for window in spans if window is not None]
+    peaks = iter(windows.peak_output_tokens_per_s(frame, known))
+    in_flight = windows.peak_in_flight(frame)
+    return [
+        None
+        if window is None
+        else {
+            **{rate.name: None for rate in windows.RATES},
+            **windows.throughput(frame, window),
+            "mean_in_flight": windows.mean_in_flight(frame, window),
+            "peak_in_flight": in_flight,
+            "peak_output_tokens_per_s": next(peaks),
+        }
+        for window in spans
+    ]
 
 
 def _metrics(frame: Frame, plan: Plan, *, open_loop: bool) -> dict[str, Any]:
     percents = _percents(plan)
     apart = open_loop or bool(retried_rows(frame).any())
     chosen = [metric for metric in METRICS if apart or not metric.from_send]
-    samples = {metric.name: metric.samples(frame) for metric in chosen}
-    same = alike(samples["event_gap"], samples["itl"])  # one token per event: sorted once
+    told = one_token_each(frame)  # then gaps are ITL: read and sorted once
+    samples = {metric.name: metric.samples(frame) for metric in chosen if not told or metric.name != "event_gap"}
+    same = told or alike(samples["event_gap"], samples["itl"])
     if same:
-        del samples["event_gap"]
+        samples.pop("event_gap", None)
     described = {name: describe(sample, percents, plan.seed) for name, sample in samples.items()}
     if same:
         described["event_gap"] = described["itl"]
@@ -282,6 +293,7 @@ def _parts(rows: Frame, run: Frame, plan: Plan, stage: int) -> dict[str, Any]:
         "prefix_groups": groups(rows, run),
         "replicas": replicas(rows, percents, seed),
         "evenness": evenness(rows),
+        **connection_times(rows),
     }
 
 

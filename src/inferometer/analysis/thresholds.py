@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -230,18 +230,42 @@ def _limit(text: str, about: Figure, number: str, unit: str | None) -> float:
 def judge(summary: Mapping[str, Any], thresholds: Sequence[Threshold]) -> tuple[Judged, ...]:
     """Every threshold against every stage that it is about, in the order of the thresholds.
 
-    A figure that a stage does not have is a threshold missed, and so is one about a stage that did not run.
+    A figure that a stage does not have is a threshold missed, and so is one about a stage that did not run. Repeats of
+    a stage are judged together.
     """
-    stages = {stage_key(stage): stage for stage in summary["stages"]}
+    stages = {stage_key(stage): stage for stage in summary.get("repeats") or summary["stages"]}
     judged: list[Judged] = []
     for threshold in thresholds:
         chosen = {key: stage for key, stage in stages.items() if about(threshold.stage, key)}
-        judged += [_judged(threshold, key, figure(threshold.figure).read(stage)) for key, stage in chosen.items()]
+        judged += [_judged(threshold, key, _read(threshold.figure, stage)) for key, stage in chosen.items()]
         if not chosen:
-            wanted = threshold.stage or "any"
-            sentence = f"there is no stage {wanted!r}: the stages are {', '.join(stages) or 'none'}"
-            judged.append(Judged(threshold, wanted, None, met=False, certain=True, sentence=sentence))
+            judged.append(_nowhere(threshold, stages))
     return tuple(judged)
+
+
+def judge_figures(
+    stages: Mapping[str, Mapping[str, Estimate]], thresholds: Sequence[Threshold]
+) -> tuple[Judged, ...]:
+    """The same where figures are known by name for each stage by its key, as of results of other tools."""
+    judged: list[Judged] = []
+    for threshold in thresholds:
+        chosen = [key for key in stages if about(threshold.stage, key)]
+        judged += [_judged(threshold, key, stages[key].get(threshold.figure)) for key in chosen]
+        if not chosen:
+            judged.append(_nowhere(threshold, stages))
+    return tuple(judged)
+
+
+def _nowhere(threshold: Threshold, stages: Iterable[str]) -> Judged:
+    wanted = threshold.stage or "any"
+    sentence = f"there is no stage {wanted!r}: the stages are {', '.join(stages) or 'none'}"
+    return Judged(threshold, wanted, None, met=False, certain=True, sentence=sentence)
+
+
+def _read(name: str, stage: Mapping[str, Any]) -> Estimate | None:
+    """A figure of a stage, or of repeats of one with the interval between them."""
+    told = (stage.get("figures") or {}).get(name)
+    return Estimate(told["value"], told["low"], told["high"], told["count"]) if told else figure(name).read(stage)
 
 
 def _judged(threshold: Threshold, key: str, found: Estimate | None) -> Judged:

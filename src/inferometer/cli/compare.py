@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from inferometer.cli import machines
 from inferometer.errors import UserError
 
 if TYPE_CHECKING:
-    from inferometer.analysis.compare import Comparison, Row, Rule
+    from inferometer.analysis.compare import Comparison, Row, Rule, RunData
     from inferometer.analysis.thresholds import Judged
     from inferometer.report.junit import Case
 
@@ -56,18 +56,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--anyway", action="store_true", help="compare runs with different workloads, too")
     add("--format", choices=FORMATS, default="console", help="form of the result")
     add("--output", type=Path, metavar="FILE", help="write the result here instead of on stdout")
-    add("--junit", type=Path, metavar="FILE.xml", help="also write rules and thresholds as JUnit XML")
-    add("--step-summary", action="store_true", help="also append them to the file that GITHUB_STEP_SUMMARY names")
+    add("--html", type=Path, metavar="FILE", help="also write it as a page: verdict, changes, curves of all runs")
+    machines.arguments(parser, "rules and thresholds")
 
 
 def run(options: argparse.Namespace) -> int:
     """Compare; 1 when a rule or a threshold is broken."""
     if options.save_baseline is not None:
         return _save(options)
-    summary_file = _step_summary_file() if options.step_summary else None
+    machines.check(options)
     if options.history:
         return _history(options)
-    return _compare(options, summary_file)
+    return _compare(options)
 
 
 def _save(options: argparse.Namespace) -> int:
@@ -80,17 +80,10 @@ def _save(options: argparse.Namespace) -> int:
     return 0
 
 
-def _step_summary_file() -> Path:
-    path = os.environ.get("GITHUB_STEP_SUMMARY")
-    if not path:
-        raise UserError("--step-summary: GITHUB_STEP_SUMMARY is not set; GitHub Actions sets it to the path of a file")
-    return Path(path)
-
-
 # --- side by side ----------------------------------------------------------------------------------------------------
 
 
-def _compare(options: argparse.Namespace, summary_file: Path | None) -> int:
+def _compare(options: argparse.Namespace) -> int:
     from inferometer.analysis import compare as comparing
     from inferometer.analysis.alike import refusal
     from inferometer.analysis.thresholds import figure, judge, parse
@@ -104,6 +97,8 @@ def _compare(options: argparse.Namespace, summary_file: Path | None) -> int:
     found = groups(options.runs, base, options.baseline or "baseline")
     data = [[one.data for one in group] for group in found]
     comparison = comparing.compare(data, names)
+    if not comparison.rows:
+        raise UserError(f"there is nothing to compare: the runs have none of {', '.join(names)} in common")
     refused = None if options.anyway else refusal(comparison.differing, strict=options.strict)
     if refused is not None:
         told = difference(refused, comparison.labels).replace("\n   ", "")
@@ -118,11 +113,29 @@ def _compare(options: argparse.Namespace, summary_file: Path | None) -> int:
     _write(options.output, _text(options.format, comparison, [row for _, row in judged]))
     cases = [*_rule_cases(checked, strict=options.strict), *_default_cases(options, comparison)]
     cases += _threshold_cases(judged)
-    _for_machines(options.junit, summary_file, cases, comparison)
+    _for_machines(options, cases, comparison)
+    if options.html is not None:
+        _html(options.html, comparison, data, cases)
     for case in cases:
         if not case.passed:
             print(f"inferometer: {case.name}: {case.sentence}", file=sys.stderr)
     return 0 if all(case.passed for case in cases) else 1
+
+
+def _for_machines(options: argparse.Namespace, cases: Sequence[Case], comparison: Comparison) -> None:
+    from inferometer.report.comparison import headline, table, verdict
+
+    told = [f"**{label}: {word}.** {sentence}" for label, (word, sentence) in verdict(comparison).items()]
+    machines.write(options, headline(comparison), cases, table(comparison), "\n\n".join(told))
+
+
+def _html(path: Path, comparison: Comparison, groups: Sequence[Sequence[RunData]], cases: Sequence[Case]) -> None:
+    from inferometer.analysis.sides import curves
+    from inferometer.report.comparison_page import CURVES, Compared, page
+
+    contexts = {group[0].label: group[0].context for group in groups}
+    _write(path, page(Compared(comparison, curves(groups, CURVES), cases, contexts)))
+    print(path, file=sys.stderr)
 
 
 def _text(form: str, comparison: Comparison, judged: Sequence[Judged]) -> str:
@@ -154,7 +167,10 @@ def _rule_cases(checked: Sequence[tuple[Rule, Row]], *, strict: bool) -> list[Ca
     for rule, row in checked:
         if row.outcome == "not judged" and not strict:
             print(f"inferometer: note: {rule.text}: {row.sentence}", file=sys.stderr)
-    return [Case(f"{row.label}: {row.stage}", rule.text, row.outcome not in bad, row.sentence) for rule, row in checked]
+    return [
+        Case(f"{row.label}: {row.stage}", rule.text, row.outcome not in bad, row.sentence, row.outcome != "not judged")
+        for rule, row in checked
+    ]
 
 
 def _default_cases(options: argparse.Namespace, comparison: Comparison) -> list[Case]:
@@ -173,19 +189,6 @@ def _threshold_cases(judged: Sequence[tuple[str, Judged]]) -> list[Case]:
     from inferometer.report.junit import Case
 
     return [Case(f"{label}: {one.stage}", one.threshold.text, one.met, one.sentence) for label, one in judged]
-
-
-def _for_machines(
-    junit_file: Path | None, summary_file: Path | None, cases: Sequence[Case], comparison: Comparison
-) -> None:
-    from inferometer.report import junit
-    from inferometer.report.comparison import table
-
-    if junit_file is not None:
-        _write(junit_file, junit.junit(cases))
-    if summary_file is not None:
-        title = f"{', '.join(comparison.labels[1:])} against {comparison.labels[0]}"
-        _write(summary_file, junit.step_summary(title, cases, table(comparison)), mode="a")
 
 
 def _write(path: Path | None, text: str, mode: str = "w") -> None:

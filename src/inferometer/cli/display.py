@@ -31,7 +31,8 @@ def display() -> Iterator[Watch]:
 def title(stage: Stage) -> str:
     """A load in a few words."""
     name = f"{stage.name}: " if stage.name else ""
-    return name + _load(stage.load)
+    again = f", round {stage.repeat}" if stage.repeat else ""
+    return name + _load(stage.load) + again
 
 
 def _load(load: Load) -> str:

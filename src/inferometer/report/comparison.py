@@ -17,7 +17,7 @@ from inferometer.report.tables import markdown
 WIDTH = 100
 _SEVERITIES = {"refuse": "NOT ALIKE", "warn": "warning", "note": "differs"}
 #: Outcomes that have a sentence of their own below the table.
-TOLD = ("regression", "improvement", "slightly worse", "slightly better")
+TOLD = ("regression", "slightly worse", "improvement", "slightly better")
 _NOUNS = {"regression", "improvement"}
 _CSV = (
     "stage",
@@ -43,7 +43,7 @@ def render(comparison: Comparison) -> str:
     blocks = [
         "\n".join(differing(comparison)),
         table(comparison),
-        "\n".join(_legend(comparison)),
+        "\n".join(legend(comparison)),
         "\n".join(_sentences(comparison)),
         counts(comparison),
     ]
@@ -102,7 +102,8 @@ def _signed(share: float) -> str:
     return f"{round(100 * share, 1) + 0.0:+.1f}"
 
 
-def _legend(comparison: Comparison) -> Iterator[str]:
+def legend(comparison: Comparison) -> Iterator[str]:
+    """What intervals are, and of how many runs."""
     yield "In brackets: 95 % interval of the change."
     runs = {
         label: max((row.runs[1] for row in comparison.rows if row.label == label), default=1)
@@ -125,9 +126,53 @@ def _sentences(comparison: Comparison) -> Iterator[str]:
 
 def counts(comparison: Comparison) -> str:
     """How many figures came out in which way, in one line."""
-    found = Counter(row.outcome for row in comparison.rows)
-    told = (f"{count} {name}{'s' if count > 1 and name in _NOUNS else ''}" for name, count in found.most_common())
+    told = (f"{count} {outcome}" for outcome, count in counted(comparison))
     return f"{len(comparison.rows)} compared: {', '.join(told)}."
+
+
+def counted(comparison: Comparison) -> list[tuple[str, int]]:
+    """Outcomes and how many figures have them, changes first; nouns of several in the plural."""
+    found = Counter[str](row.outcome for row in comparison.rows)
+    known = [(name, found[name]) for name in (*TOLD, "same", "unclear", "not judged") if found[name]]
+    return [(f"{name}{'s' if count > 1 and name in _NOUNS else ''}", count) for name, count in known]
+
+
+def headline(comparison: Comparison) -> str:
+    """Which runs are compared."""
+    return f"{', '.join(comparison.labels[1:])} against {comparison.labels[0]}"
+
+
+def verdict(comparison: Comparison) -> dict[str, tuple[str, str]]:
+    """What came of each other run: worse, better, mixed, no change or unclear, and a sentence with the figures."""
+    return {label: _verdict([row for row in comparison.rows if row.label == label]) for label in comparison.labels[1:]}
+
+
+def _verdict(rows: Sequence[Row]) -> tuple[str, str]:
+    worse = [row for row in rows if row.outcome == "regression"]
+    better = [row for row in rows if row.outcome == "improvement"]
+    unclear = sum(row.outcome in ("unclear", "not judged") for row in rows)
+    if worse or better:
+        told = [
+            f"{len(some)} of {len(rows)} figures {verb}, {_most(some)}"
+            for some, verb in ((worse, "got worse"), (better, "got better"))
+            if some
+        ]
+        doubt = f" {unclear} cannot be told from noise." if unclear else ""
+        return _WORDS[bool(worse), bool(better)], f"{'; '.join(told)}.{doubt}"
+    small = sum(row.outcome.startswith("slightly") for row in rows)
+    parts = [f"No figure of {len(rows)} changed by more than its limit and the noise"]
+    parts += [f"{small} changed by less than the limit"] if small else []
+    parts += [f"{unclear} are too noisy to tell, or have no interval"] if unclear else []
+    return "unclear" if unclear > len(rows) / 2 else "no change", f"{'; '.join(parts)}."
+
+
+_WORDS = {(True, False): "worse", (False, True): "better", (True, True): "mixed"}
+
+
+def _most(rows: Sequence[Row]) -> str:
+    """The largest of some changes."""
+    row = max(rows, key=lambda row: abs(row.change or 0.0))
+    return f"most of all {figure(row.figure).title} at {row.stage} ({change(row)})"
 
 
 def _wrapped(sentence: str) -> str:

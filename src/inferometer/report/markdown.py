@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 
+from inferometer.analysis.rounds import view
+from inferometer.report import repeated
 from inferometer.report.content import Content, Judged, started, title, verdict
 from inferometer.report.groups import tables
 from inferometer.report.indicators import slo_rows
@@ -32,7 +34,8 @@ def record(content: Content) -> str:
         markdown(("", ""), [(name, _plain(value)) for name, value in context_rows(content)]),
         "### Results",
         sweep(content.summary) if content.summary["stages"] else "No stage was begun.",
-        *_limits([*content.thresholds, *slo_rows(content.summary)]),
+        *_repeats(content),
+        *_limits([*content.thresholds, *slo_rows(view(content.summary))]),
         *_failures(content),
         *_parts(content),
         *_server(content),
@@ -69,6 +72,13 @@ def _why(content: Content) -> str:
         if finding["severity"] != "note"
     ]
     return "\n" + "".join(found) if found else ""
+
+
+def _repeats(content: Content) -> Iterator[str]:
+    """Repeats of each stage together, with the spread between them."""
+    if told := repeated.table(content.summary):
+        yield "### Repeats"
+        yield told
 
 
 def _limits(rows: Sequence[Judged]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from inferometer.analysis.rounds import view
 from inferometer.report.tables import level
 
 Point = dict[str, Any]
@@ -70,14 +71,29 @@ def heading(rows: Sequence[Point]) -> str:
 
 
 def stages_csv(summary: dict[str, Any]) -> str:
-    """Every point as a line of CSV (RFC 4180 with line feeds); unknown is empty."""
+    """Every point as a line of CSV (RFC 4180 with line feeds); unknown is empty.
+
+    Lines of repeated stages together follow, with the number of ``repeats`` and intervals of their rates.
+    """
     rows = points(summary)
+    rows += [point | _pooled(stage) for point, stage in zip(points(view(summary)), _repeated(summary), strict=False)]
     names = list(dict.fromkeys(name for row in rows for name in row))
     out = io.StringIO()
     writer = csv.DictWriter(out, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _harmless(value) for name, value in row.items()} for row in rows)
     return out.getvalue()
+
+
+def _repeated(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    return summary.get("repeats") or []
+
+
+def _pooled(stage: dict[str, Any]) -> Point:
+    """What only repeats have."""
+    rates = {name: stage["figures"].get(name, {}) for name in (*_RATES, "goodput_per_s", "attainment")}
+    ends = {f"{name}_{end}": told.get(end) for name, told in rates.items() if told for end in ("low", "high")}
+    return {"stage": " ".join(str(number + 1) for number in stage["stages"]), "repeats": stage["repeats"], **ends}
 
 
 def _harmless(value: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 FEW = "~"
 SWEEP_HEADER = ("req/s", "out tok/s", "TTFT p50", "TTFT p95", "ITL p50", "ITL p95", "E2E p50", "E2E p95")
 
-_FIRST_COLUMN = {"closed": "concurrency", "open": "rate (req/s)", "trace": "rate (req/s)", "users": "users"}
+FIRST_COLUMN = {"closed": "concurrency", "open": "rate (req/s)", "trace": "rate (req/s)", "users": "users"}
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -25,7 +25,7 @@ def sweep(summary: dict[str, Any]) -> str:
     Before them are the names, if stages have some, and behind them the verdicts, if one is not VALID.
     """
     stages = summary["stages"]
-    columns = {_FIRST_COLUMN[stage["load"]["type"]] for stage in stages}
+    columns = {FIRST_COLUMN[stage["load"]["type"]] for stage in stages}
     first = columns.pop() if len(columns) == 1 else "load"
     rows = [[level(stage["load"]), *_numbers(stage)] for stage in stages]
     header = [first, *SWEEP_HEADER]

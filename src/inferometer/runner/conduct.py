@@ -13,6 +13,7 @@ from inferometer.errors import UserError
 from inferometer.records import store, telemetry
 from inferometer.runner.local import Crew, Outcome, Task, Watch
 from inferometer.runner.materials import clear_away
+from inferometer.runner.precision import check_precision, settled
 from inferometer.runner.preparation import Prepared, prepare
 from inferometer.runner.sessions import Book, Earlier, joined, new_session
 from inferometer.telemetry.context import context as run_context
@@ -37,6 +38,7 @@ def conduct(plan: Plan, directory: Path, watch: Watch, note: Say, earlier: Earli
     Raises:
         UserError: the server cannot be measured, every worker died, or the disk is full.
     """
+    check_precision(plan)
     with Crew(plan.workers) as crew:
         prepared = prepare(plan, directory)
         for remark in prepared.notes:
@@ -56,7 +58,7 @@ def conduct(plan: Plan, directory: Path, watch: Watch, note: Say, earlier: Earli
         session = new_session(directory, materials.prompts, earlier, known)
         book = Book(directory, session, earlier)
         with book.open(), sampling(sources, directory, session.epoch_ns, note) as edge:
-            task = Task(plan, materials, directory, session.epoch_ns)
+            task = Task(plan, materials, directory, session.epoch_ns, lambda: settled(plan, directory))
             outcome = crew.run(task, watch, book.write, skip=earlier.finished if earlier else (), edge=edge)
     with book.open():
         store.finish(directory)
@@ -109,4 +111,6 @@ def _why(outcome: Outcome) -> str:
         return "interrupted"
     if outcome.stopped:
         return "stopped by a rule"
+    if outcome.settled:
+        return "known well enough"
     return "a worker died" if outcome.died else "complete"

@@ -51,18 +51,23 @@ Watch = Callable[[Progress], None]
 
 
 class Task(NamedTuple):
-    """A run that is ready to be played. ``epoch_ns`` is the zero of all its times."""
+    """A run that is ready to be played. ``epoch_ns`` is the zero of all its times.
+
+    ``settled`` is asked after each round of repeats but the last: a sentence if more rounds are not needed.
+    """
 
     plan: Plan
     materials: Materials
     directory: Path
     epoch_ns: int
+    settled: Callable[[], str | None] = lambda: None
 
 
 class Outcome(NamedTuple):
     """What the workers say of themselves, and whether anything ended the run early.
 
     ``stopped`` names the rule that ended it, if one did; ``finished`` are the stages that were played to their end.
+    ``settled`` says why the repeats that are left are not needed.
     """
 
     workers: list[WorkerStage]
@@ -71,6 +76,7 @@ class Outcome(NamedTuple):
     problems: list[str]
     stopped: str | None = None
     finished: tuple[int, ...] = ()
+    settled: str | None = None
 
 
 class Worker:
@@ -145,6 +151,7 @@ class Crew:
         self._interrupts = 0
         self._drain_until_ns = math.inf
         self._stopped: str | None = None
+        self._settled: str | None = None
         self._edge: Callable[[], None] = lambda: None
         self.problems: list[str] = []
 
@@ -189,7 +196,7 @@ class Crew:
             for number, stage, phase in _parts(plan):
                 if number in skip:
                     continue
-                if self._interrupts or self._stopped:
+                if self._interrupts or self._stopped or self._settled:
                     break
                 if phase is Phase.WARMUP or not stage.warmup_requests:
                     self._rest(stage.pause_s)
@@ -199,12 +206,15 @@ class Crew:
                     if not self._interrupts and len(done) == len(self._workers):
                         finished.append(number)
                     after(self._outcome(reports, finished))
+                    if ends_round(plan, number) and not (self._interrupts or self._stopped):
+                        self._settled = task.settled()
         board_file.unlink()
         return self._outcome(reports, finished)
 
     def _outcome(self, reports: list[WorkerStage], finished: list[int]) -> Outcome:
         died = not all(worker.alive for worker in self._workers)
-        return Outcome(list(reports), self._interrupts > 0, died, self.problems, self._stopped, tuple(finished))
+        ended = (self._interrupts > 0, died, self.problems, self._stopped, tuple(finished), self._settled)
+        return Outcome(list(reports), *ended)
 
     def _part(self, plan: Plan, number: int, stage: Stage, phase: Phase, watch: Watch) -> list[WorkerStage]:
         assert self._board is not None  # noqa: S101
@@ -309,3 +319,9 @@ def _parts(plan: Plan) -> Iterator[tuple[int, Stage, Phase]]:
         if stage.warmup_requests:
             yield number, stage, Phase.WARMUP
         yield number, stage, Phase.MEASURED
+
+
+def ends_round(plan: Plan, number: int) -> bool:
+    """Is this stage the last one of its round of repeats, with another round to come?"""
+    stages = plan.scenario.stages
+    return number + 1 < len(stages) and stages[number].repeat != stages[number + 1].repeat

@@ -39,6 +39,7 @@ class Earlier(NamedTuple):
     finished: tuple[int, ...]
     workers: list[WorkerStage]
     stopped: str | None
+    settled: str | None = None
 
 
 class Session(NamedTuple):
@@ -79,12 +80,14 @@ def earlier_sessions(directory: Path) -> Earlier | None:
         sent[worker.stage] += worker.sent
     finished = tuple(stage for stage in sorted(said) if rows.get(stage, 0) >= sent[stage])
     kept = [worker for worker in workers if worker.stage in finished]
-    return Earlier(context, prompts, finished, kept, context.get("stopped"))
+    return Earlier(context, prompts, finished, kept, context.get("stopped"), context.get("settled"))
 
 
 def is_complete(plan: Plan, earlier: Earlier) -> bool:
-    """Is nothing left to be played: every stage is finished, or a rule of the plan ended the run?"""
-    return earlier.stopped is not None or set(range(len(plan.scenario.stages))) <= set(earlier.finished)
+    """Is nothing left to be played: every stage is finished, or a rule or a precision of the plan ended the run?"""
+    if earlier.stopped is not None or earlier.settled is not None:
+        return True
+    return set(range(len(plan.scenario.stages))) <= set(earlier.finished)
 
 
 def new_session(
@@ -159,6 +162,7 @@ def context(session: Session, own: Outcome, whole: Outcome, state: str, why: str
     return session.document | {
         "state": state,
         "stopped": whole.stopped,
+        "settled": whole.settled,
         "finished_stages": whole.finished,
         "workers": msgspec.to_builtins(whole.workers),
         "sessions": [*before, last],

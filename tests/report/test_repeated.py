@@ -1,0 +1,79 @@
+"""Repeats of a stage in every form of a report: one table with the spread between them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import pytest
+
+from inferometer.analysis.frame import from_table
+from inferometer.analysis.summary import summarise
+from inferometer.config.models import Plan
+from inferometer.report import repeated
+from inferometer.report.console import render
+from inferometer.report.html import page
+from inferometer.report.markdown import record
+from inferometer.report.points import stages_csv
+from reported_run import content, plan, rows
+
+LEVELS = (4, 8, 4, 8)
+
+
+@pytest.fixture(scope="module")
+def summary() -> dict[str, Any]:
+    """Two loads, each played twice."""
+    document = plan(LEVELS).model_dump(mode="json")
+    for number, stage in enumerate(document["scenario"]["stages"]):
+        stage["repeat"] = 1 + number // 2
+    document["scenario"] |= {"repeats": 2, "thresholds": ["ttft_p95<=1"]}
+    return summarise(Plan.model_validate(document), from_table(rows(LEVELS)), [])
+
+
+def test_a_line_for_each_load_with_the_spread(summary: dict[str, Any]) -> None:
+    lines = repeated.table(summary).splitlines()
+    assert [cell.strip() for cell in lines[0].split("|")[1:6]] == [
+        "concurrency",
+        "repeats",
+        "req/s",
+        "out tok/s",
+        "goodput",
+    ]
+    assert [line.split("|")[1:3] for line in lines[2:4]] == [
+        [" 4           ", " 2       "],
+        [" 8           ", " 2       "],
+    ]
+    assert lines[2].count("±") == 9
+    assert len({len(line) for line in lines[:4]}) == 1
+
+
+def test_without_repeats_nothing_is_said() -> None:
+    told = content((1, 4)).summary
+    assert (repeated.table(told), repeated.section(told)) == ("", "")
+    assert 'id="repeats"' not in page(content((1, 4)))
+
+
+def test_the_console_shows_repeats_together_then_each(summary: dict[str, Any]) -> None:
+    shown = render(summary)
+    assert shown.count("Serving Benchmark Result") == 2
+    assert "concurrency 4: 2 repeats (stages 1, 3)" in shown
+    assert shown.count("\n| 4 ") == 3
+    assert "Thresholds: 2 of 2 missed." in shown
+
+
+def test_the_page_draws_each_load_once(summary: dict[str, Any]) -> None:
+    whole = page(content(LEVELS, summary=summary))
+    assert 'id="repeats"' in whole
+    assert "the lowest and the highest of the repeats" in whole
+    assert '"label":"4 #2"' in whole  # over time, each as it was played
+    assert '"concurrency":4,"label":"4","verdict"' in whole
+
+
+def test_records_and_csv_have_them(summary: dict[str, Any]) -> None:
+    assert "### Repeats" in record(content(LEVELS, summary=summary))
+    lines = list(csv.DictReader(io.StringIO(stages_csv(summary))))
+    assert [line["stage"] for line in lines] == ["1", "2", "3", "4", "1 3", "2 4"]
+    assert [line["repeats"] for line in lines] == ["", "", "", "", "2", "2"]
+    told = summary["repeats"][0]["figures"]["requests_per_s"]
+    assert (float(lines[4]["requests_per_s"]), float(lines[4]["requests_per_s_low"])) == (told["value"], told["low"])
