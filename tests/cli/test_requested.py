@@ -107,3 +107,26 @@ def test_one_of_several_that_cannot_be_played_keeps_no_other_from_it(
     )
     assert error.count("connection refused") == 2
     assert [name in error for name in ("inferometer: gke-t4: ", "inferometer: tpu-v6e: ")] == [True, True]
+
+
+def test_the_files_of_the_suite_are_read_where_they_are(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    own = f'my-own: {{base_url: "{URL}", model: m, backend: vLLM}}\n'
+    (tmp_path / "config" / "targets.yaml").write_text("targets: {}\ndefaults: {timeout: 600}\n" + own)
+    (tmp_path / "config" / "test_scenarios.yaml").write_text("scenarios: {tiny: {num_requests: 3, concurrency: 1}}\n")
+    (plan,) = dry(capsys, "--target", "my-own", "--scenario", "tiny")
+    assert plan["target"]["base_url"] == URL
+    assert plan["target"]["timeouts"]["total_s"] == 600
+    assert plan["scenario"]["stages"][0]["num_requests"] == 3
+    assert "set GKE_T4_URL" in refused(capsys, "--target", "gke-t4")  # not in the file: that of the catalog
+
+
+def test_a_server_without_a_file_is_not_forgotten(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MODEL_ENDPOINT", URL)
+    assert "there is no configs/vllm_benchmark.json that says what to send there" in refused(capsys, "--dry-run")
+    assert dry(capsys, "--base-url", "http://other:1")[0]["target"]["base_url"] == "http://other:1"  # type: ignore[index]
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "vllm_benchmark.json").write_text('{"scenarios": [{"name": "a", "max_concurrency": 1}]}')
+    assert dry(capsys)[0]["target"]["base_url"] == URL  # type: ignore[index]

@@ -199,3 +199,24 @@ def test_a_url_with_a_password_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"p.yaml:3: target.base_url: ") as caught:
         read(tmp_path / "p.yaml", PLAN.replace("http://h:1", "http://me:planted@h:1"))
     assert "planted" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a:\n  b: 1\n  b: 2\n", "plan.yaml:3: a.b is there twice, first in line 2: leave one of them out"),
+        ('{"a": [{"b": 1, "b": 2}]}', "plan.yaml:1: a.0.b is there twice"),
+    ],
+)
+def test_of_two_values_under_one_key_none_is_lost(text: str, sentence: str, tmp_path: Path) -> None:
+    path = tmp_path / "plan.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as error:
+        files.document(path)
+    assert sentence in str(error.value)
+
+
+def test_merges_may_say_the_same_twice(tmp_path: Path) -> None:
+    path = tmp_path / "plan.yaml"
+    path.write_text("x: &x {a: 1}\ny: &y {a: 2}\nz:\n  <<: *x\n  b: 3\nw:\n  <<: [*x, *y]\n  a: 4\n")
+    assert files.document(path)[0]["w"] == {"a": 4}

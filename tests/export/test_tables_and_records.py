@@ -100,6 +100,32 @@ def test_csv_of_requests_keeps_strange_texts():
     assert rows[1]["first_token_ns"] == ""
 
 
+def test_a_record_has_the_peaks_of_all_replicas_together():
+    view = {
+        "compared_with": "vllm",
+        "engines": {"vllm": {"gauges": {name: gauge(*values) for name, values in TOLD.items()}}},
+        "gpus": {"dcgm": {"gauges": {"gpu_utilisation": gauge(0.75, 1.0)}}},
+    }
+    made = run(ladder(), *LADDER)
+    made.summary["stages"][1]["server"] = view
+    found = markdown.peaks(made)
+    assert list(found.values()) == [
+        "75.0 % (of one replica 100.0 %)",
+        "unknown",
+        "50.0 % (of one replica 90.0 %)",
+        "13 / unknown",
+    ]
+    assert set(markdown.peaks(run(ladder(), *LADDER)).values()) == {"unknown"}
+    assert "| 13 / unknown " in markdown.record(made)
+
+
+TOLD = {"requests_running": (13.0, 10.0), "kv_cache_usage": (0.5, 0.9)}
+
+
+def gauge(peak, of_one):
+    return {"unit": "", "mean": peak, "peak": peak, "peak_of_one": of_one, "samples": 9}
+
+
 def test_a_record_says_what_is_unknown():
     told = markdown.record(run(ladder(), *LADDER))
     assert "| GPU           | unknown " in told

@@ -23,11 +23,12 @@ NAMES = (
     "llm-d-v0.2",
     "csv",
     "csv-requests",
+    "ab",
     "markdown",
 )
 #: Where ``save_flags`` puts what it takes.
 SAVE_FLAGS = {"save_result", "save_detailed", "append_result", "result_dir", "result_filename", "label", "metadata"}
-ENDINGS = {".json", ".yaml", ".yml", ".csv", ".md"}
+ENDINGS = {".json", ".yaml", ".yml", ".csv", ".tsv", ".md"}
 EPILOG = """Without --output the files go to DIR/exports/NAME. --output - prints a format that has one file."""
 
 

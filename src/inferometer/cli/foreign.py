@@ -16,14 +16,16 @@ from inferometer.config.catalog import mlperf
 from inferometer.config.catalog.targets import partial_plan
 from inferometer.config.flags import add_flags, merge, plan_from_flags
 from inferometer.config.foreign import detect, vllm_args
+from inferometer.config.foreign.origin import Origin, of_file
 from inferometer.config.foreign.substitution import expanded
-from inferometer.config.foreign.suite_scenarios import Level
 from inferometer.config.foreign.translated import NotUnderstood, Translated, Where
 from inferometer.config.models import Plan
 from inferometer.errors import UserError
 
 #: A warning about an address that was left out, because its variables are not set.
 _ADDRESS_GONE = re.compile(r"(base_url|base-url|target): left out")
+#: Formats of one workload: the whole file is kept with its run.
+ORIGINS = ("inference-perf", "guidellm", "vllm-benchmark", "inferencemax")
 #: Flags of this module that are given even if they are not: their values then.
 DEFAULTS: dict[str, Any] = {
     "target": None,
@@ -41,12 +43,11 @@ DEFAULTS: dict[str, Any] = {
 
 
 class Planned(NamedTuple):
-    """A plan, and the name of its run among several. ``levels`` are the suite's limits; ``judged``: they decide."""
+    """A plan, the name of its run among several, and the part of another tool's file that is kept with it."""
 
     plan: Plan
     name: str = ""
-    levels: Mapping[str, Level] | None = None
-    judged: bool = False
+    origin: Origin | None = None
 
 
 class Asked(NamedTuple):
@@ -197,7 +198,11 @@ def _translated(given: dict[str, Any], world: str, sources: list[Source], enviro
     if not found.plans:
         raise UserError(f"{source.where.path}: it has nothing to run")
     names = found.names or tuple(f"{number}" for number in range(1, len(found.plans) + 1))
-    plans = (Planned(resolved(given, plan), name) for plan, name in zip(found.plans, names, strict=True))
+    alone = source.format in ORIGINS and not found.origins
+    whole = of_file(world, source.document, source.where, environment) if alone else None
+    origins = found.origins or [whole] * len(names)
+    kept = zip(found.plans, names, origins, strict=True)
+    plans = (Planned(resolved(given, plan), name, origin) for plan, name, origin in kept)
     told = f"{source.where.path}: read as {world}"
     remarks = (told, *(said(one, source.where) for one in found.not_understood), *(f"note: {n}" for n in found.notes))
     return Asked(tuple(plans), remarks, world)

@@ -51,7 +51,7 @@ def config(options: argparse.Namespace, environment: Mapping[str, str]) -> list[
     """The file to run where no flag names one: that of CONFIG_PATH, or the usual one.
 
     CONFIG_PATH is a common name, so it counts only beside MODEL_ENDPOINT or ``--format vllm-eval``, and never where
-    flags name a server or a scenario.
+    flags name a server or a scenario. Raises ``UserError`` if MODEL_ENDPOINT says whom to ask and no file what.
     """
     if options.format not in (None, WORLD):
         return []
@@ -61,8 +61,13 @@ def config(options: argparse.Namespace, environment: Mapping[str, str]) -> list[
     others = (options.target, options.scenario, options.targets_file, options.scenarios_file, options.vllm_args)
     if any(others) or "target.base_url" in vars(options) or not environment.get("MODEL_ENDPOINT", "").strip():
         return []
-    usual = Path(pipeline.CONFIG_PATH)
-    return [Path(named)] if named else [usual] if usual.is_file() else []
+    usual = Path(named or pipeline.CONFIG_PATH)
+    if not usual.is_file():
+        raise UserError(
+            f"MODEL_ENDPOINT is set, and there is no {usual} that says what to send there: name the file with "
+            "CONFIG_PATH or -c, or unset MODEL_ENDPOINT to practise on the simulator"
+        )
+    return [usual]
 
 
 def begin(where: Tree, remarks: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""``inferometer report DIR``: the numbers of a run again, finished or killed, computed from its rows."""
+"""``inferometer report PATH``: the numbers of a run again, computed from its rows; or another tool's result."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from inferometer.cli import machines
 from inferometer.cli.terminal import wants_colour
 from inferometer.errors import UserError
 
 if TYPE_CHECKING:
+    from inferometer.analysis import thresholds
     from inferometer.analysis.thresholds import Threshold
     from inferometer.report.content import Content, Judged
 
@@ -22,8 +24,16 @@ HTML, PLOTS = "report.html", "plots"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The run directory, the form, and where it goes."""
-    parser.epilog = "Exit codes: 0 done; 1 a threshold is missed; 2 usage, or not a run directory."
-    parser.add_argument("directory", type=Path, metavar="DIR", help="a run directory")
+    parser.epilog = (
+        "A result of another tool has no rows: the report shows its figures, and says what it does not tell. "
+        "Exit codes: 0 done; 1 a threshold is missed; 2 usage, or nothing that can be read."
+    )
+    parser.add_argument(
+        "directory",
+        type=Path,
+        metavar="PATH",
+        help="a run directory, or a result of another tool: its file, or a folder of its files",
+    )
     parser.add_argument(
         "--format",
         choices=FORMATS,
@@ -44,8 +54,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="PATH",
         help="where it goes: a file (markdown is added to it), or a folder for png; "
-        f"if not given, html goes to DIR/{HTML}, png to DIR/{PLOTS}, all else to stdout",
+        f"if not given, html goes to PATH/{HTML}, png to PATH/{PLOTS}, all else to stdout",
     )
+    machines.arguments(parser, "thresholds and failures of a run")
+
+
+def _with_thresholds(summary: Summary, judged: Sequence[thresholds.Judged]) -> Summary:
+    """The summary with thresholds beside those of its plan."""
+    import msgspec
+
+    known = {one["threshold"]["text"] for one in summary["thresholds"]}
+    more = [msgspec.to_builtins(one) for one in judged if one.threshold.text not in known]
+    return summary | {"thresholds": [*summary["thresholds"], *more]}
 
 
 class Asked(NamedTuple):
@@ -59,10 +79,17 @@ class Asked(NamedTuple):
 def run(options: argparse.Namespace) -> int:
     """Make the report, and print it or say where it is; 1 when a threshold is missed."""
     from inferometer.analysis.thresholds import judge, parse
+    from inferometer.cli import foreign_report
 
+    machines.check(options)
     thresholds = [parse(text) for text in options.threshold]
+    if foreign_report.wanted(options.directory):
+        machines.refuse(options, f"{options.directory} is not one")
+        return foreign_report.run(options, thresholds)
     summary = FORMATS[options.format or "console"](Asked(options.directory, options.output, thresholds))
-    missed = [one for one in judge(summary, thresholds) if not one.met]
+    judged = judge(summary, thresholds)
+    machines.write_runs(options, [("", _with_thresholds(summary, judged))])
+    missed = [one for one in judged if not one.met]
     for one in missed:
         print(f"missed: {one.threshold.text}: {one.stage}: {one.sentence}", file=sys.stderr)
     return 1 if missed else 0
@@ -189,16 +216,19 @@ def content_of(directory: Path, thresholds: Sequence[Threshold] = ()) -> Content
 
 
 def _judged(summary: Summary, thresholds: Sequence[Threshold]) -> tuple[Judged, ...]:
-    """Thresholds with the labels that stages have on a page."""
+    """The thresholds of the plan, then these, with the labels that stages have on a page."""
+    from inferometer.analysis.rounds import view
     from inferometer.analysis.thresholds import judge, stage_key
     from inferometer.report.content import Judged
     from inferometer.report.points import labels
 
-    stages = summary["stages"]
+    stages = view(summary)["stages"]
     named = dict(zip(map(stage_key, stages), labels(stages), strict=True))
     return tuple(
-        Judged(one.threshold.text, named.get(one.stage, one.stage), _figure(one.sentence), met=one.met)
-        for one in judge(summary, thresholds)
+        Judged(
+            one["threshold"]["text"], named.get(one["stage"], one["stage"]), _figure(one["sentence"]), met=one["met"]
+        )
+        for one in _with_thresholds(summary, judge(summary, thresholds))["thresholds"]
     )
 
 

@@ -87,7 +87,18 @@ def _parse(path: Path, text: str) -> tuple[dict[str, Any], dict[Path_, int]]:
         raise UserError(f"{path}: too deeply nested, or an alias that holds itself") from None
     if len(lines) > MOST_VALUES:
         raise UserError(f"{path}: more than {MOST_VALUES:,} values when its aliases are followed: too many for a plan")
+    _refuse_twice(path, lines)
     return document, dict(lines)
+
+
+def _refuse_twice(path: Path, lines: list[tuple[Path_, int]]) -> None:
+    """Of two values under one key the first would be lost without a word. Merges (``<<``) may come twice."""
+    first: dict[Path_, int] = {}
+    for keys, line in lines:
+        if keys in first and "<<" not in keys:
+            key = ".".join(map(str, keys))
+            raise UserError(f"{path}:{line}: {key} is there twice, first in line {first[keys]}: leave one of them out")
+        first[keys] = line
 
 
 def _lines(node: yaml.Node | None, path: Path_) -> Iterator[tuple[Path_, int]]:

@@ -11,10 +11,10 @@ import yaml
 
 
 class Document(NamedTuple):
-    """A file to be written. ``name`` may have folders; ``pieces`` can be read once."""
+    """A file to be written. ``name`` may have folders; ``pieces`` can be read once; only pictures are bytes."""
 
     name: str
-    pieces: Iterable[str]
+    pieces: Iterable[str | bytes]
 
 
 class Options(NamedTuple):
@@ -44,9 +44,19 @@ def json_rows(name: str, rows: Iterable[Any]) -> Document:
     return Document(name, _array(rows))
 
 
+def text_document(name: str, text: str) -> Document:
+    """A text as it is."""
+    return Document(name, iter([text]))
+
+
 def yaml_document(name: str, value: Any) -> Document:
     """YAML in the order of the keys."""
     return Document(name, iter([yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120)]))
+
+
+def encoded(pieces: Iterable[str | bytes]) -> Iterator[bytes]:
+    """The pieces as they stand in a file."""
+    return (piece.encode() if isinstance(piece, str) else piece for piece in pieces)
 
 
 def unique(names: Sequence[str]) -> list[str]:

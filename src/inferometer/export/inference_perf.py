@@ -13,11 +13,13 @@ from inferometer import __version__
 from inferometer.analysis.frame import Frame
 from inferometer.analysis.metrics import output_counts
 from inferometer.config.models import ClosedLoop, Open
-from inferometer.export.documents import Export, Options, json_document, json_rows
-from inferometer.export.lifecycle import Goodput, Lifecycle, goodput, lifecycle
+from inferometer.export.documents import Export, Options, json_document, json_rows, yaml_document
+from inferometer.export.inference_perf_config import configuration
+from inferometer.export.lifecycle import Goodput, Lifecycle, goodput, lifecycle, percents
 from inferometer.export.run import NS_PER_S, UNKNOWN, Part, Run, from_send, measured, monotonic_s, parts
 from inferometer.export.spread import Spread
 
+PER_REQUEST = "per_request_lifecycle_metrics.json"
 #: How many different messages are kept for each label.
 MESSAGES = 10
 _NAMES = {
@@ -41,8 +43,15 @@ Json = dict[str, Any]
 def export(run: Run, options: Options) -> Export:  # noqa: ARG001 (every format is called alike)
     """The three kinds of report under the names that inference-perf gives them."""
     stages = [json_document(stage_name(part), stage(run, part)) for part in parts(run)]
-    rows = json_rows("per_request_lifecycle_metrics.json", requests(run))
+    rows = json_rows(PER_REQUEST, requests(run))
     return Export([json_document("summary_lifecycle_metrics.json", summary(run)), *stages, rows])
+
+
+def export_with_configuration(run: Run, options: Options) -> Export:
+    """Those, and the effective configuration beside them."""
+    effective = configuration(run.plan, run.name)
+    reports = export(run, options).documents
+    return Export([*reports, yaml_document("config.yaml", effective.part)], effective.left_out)
 
 
 def stage_name(part: Part) -> str:
@@ -52,7 +61,7 @@ def stage_name(part: Part) -> str:
 
 def summary(run: Run) -> Json:
     """All measured requests of a run. Rates span the pauses between stages, too, as they do in inference-perf."""
-    return _report(run, lifecycle(measured(run)), {}) | {"inferometer": {"version": __version__}}
+    return _report(run, lifecycle(measured(run), percents(run.plan)), {}) | {"inferometer": {"version": __version__}}
 
 
 def stage(run: Run, part: Part) -> Json:
@@ -69,7 +78,7 @@ def stage(run: Run, part: Part) -> Json:
     }
     verdict = part.told["verdict"]["verdict"]
     ours = {"version": __version__, "stage": part.index, "verdict": verdict}
-    return _report(run, lifecycle(rows), load) | {"inferometer": ours}
+    return _report(run, lifecycle(rows, percents(run.plan)), load) | {"inferometer": ours}
 
 
 def requests(run: Run) -> Iterator[Json]:

@@ -11,7 +11,7 @@ import numpy as np
 from inferometer.analysis.frame import Floats, Frame
 from inferometer.analysis.metrics import BY_NAME, met, output_counts
 from inferometer.analysis.window import Window, whole_window
-from inferometer.config.models import Slo
+from inferometer.config.models import Plan, Slo
 from inferometer.export.run import NS_PER_S
 from inferometer.export.spread import Spread, spread, spread_of
 
@@ -76,6 +76,11 @@ class Lifecycle(msgspec.Struct, frozen=True, eq=False):
     def per_second(self, total: float | None) -> float | None:
         """A total over the window."""
         return None if total is None or not self.seconds else total / self.seconds
+
+
+def percents(plan: Plan) -> list[float]:
+    """The percentiles of inference-perf, and those that the plan asks for."""
+    return sorted({*PERCENTS, *plan.report.percentiles})
 
 
 def lifecycle(rows: Frame, percents: Sequence[float] = PERCENTS) -> Lifecycle:

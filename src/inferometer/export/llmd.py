@@ -1,4 +1,4 @@
-"""The llm-d benchmark reports v0.1 and v0.2, and the result folder that its guide lists. Pure."""
+"""The llm-d benchmark reports v0.1 and v0.2. Pure."""
 
 from __future__ import annotations
 
@@ -31,13 +31,6 @@ _KINDS = {"fixed": "fixed", "normal": "gaussian", "uniform": "uniform"}
 _OWN_NAMES = {"0.1": "p0p1", "99.9": "p99p9"}
 #: The schema of v0.1 has a closed list of tools; the figures are those of this one's reports.
 _TOOL_V01 = "inference-perf"
-
-
-def export(run: Run, options: Options) -> Export:
-    """The folder: inference-perf's reports, and a benchmark report of both versions for each stage."""
-    reports = [_files(version, run, options) for version in ("0.1", "0.2")]
-    documents = [*inference_perf.export(run, options).documents, *(one for made in reports for one in made.documents)]
-    return Export(documents, tuple(note for made in reports for note in made.notes))
 
 
 def export_v01(run: Run, options: Options) -> Export:

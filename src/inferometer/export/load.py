@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from inferometer.analysis.frame import Frame, from_table
 from inferometer.analysis.load import context_of, requests_of, summary_of
 from inferometer.config import files
+from inferometer.config.foreign.origin import Origin, parsed
 from inferometer.errors import UserError
-from inferometer.export.documents import Document
+from inferometer.export.documents import Document, encoded
 from inferometer.export.run import Run
 from inferometer.records import store
 
@@ -30,7 +31,21 @@ def load(directory: Path) -> Run:
         summary=summary,
         rows=rows if isinstance(rows, Frame) else from_table(rows),
         tables=lambda: _tables(directory),
+        origin=_origin(directory / store.SOURCE),
+        log=_text(directory / store.LOG),
     )
+
+
+def _origin(path: Path) -> Origin | None:
+    return parsed(_text(path)) if path.exists() else None
+
+
+def _text(path: Path) -> str:
+    """What the file says; nothing if there is none."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def write(documents: Iterable[Document], folder: Path) -> list[Path]:
@@ -43,17 +58,17 @@ def write_one(document: Document, path: Path | None) -> None:
     if path is not None:
         _write(document, path)
         return
-    for piece in document.pieces:
-        sys.stdout.write(piece)
+    for piece in encoded(document.pieces):
+        sys.stdout.write(piece.decode())
 
 
 def append(document: Document, path: Path) -> None:
     """Put a document behind what a file has, with a line end in between. Raises ``UserError``."""
     try:
         if path.exists() and path.stat().st_size:
-            with path.open("a", encoding="utf-8") as file:
-                file.write("\n")
-                file.writelines(document.pieces)
+            with path.open("ab") as file:
+                file.write(b"\n")
+                file.writelines(encoded(document.pieces))
             return
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from None
@@ -65,8 +80,8 @@ def _write(document: Document, path: Path) -> Path:
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8", newline="") as file:
-            file.writelines(document.pieces)
+        with partial.open("wb") as file:
+            file.writelines(encoded(document.pieces))
         partial.replace(path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; name another place with --output") from None

@@ -11,6 +11,7 @@ import numpy as np
 
 from inferometer.analysis.frame import Frame, stage_of
 from inferometer.analysis.window import counted
+from inferometer.config.foreign.origin import Origin
 from inferometer.config.models import Open, Plan, Stage
 
 if TYPE_CHECKING:
@@ -23,7 +24,10 @@ NS_PER_S = 1e9
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """A run as its directory tells it. ``rows`` are all requests, ``tables`` reads every column of them once more."""
+    """A run as its directory tells it. ``rows`` are all requests, ``tables`` reads every column of them once more.
+
+    ``origin`` is the part of another tool's file that it is from, ``log`` what the run wrote down of itself.
+    """
 
     name: str
     plan: Plan
@@ -31,6 +35,8 @@ class Run:
     summary: dict[str, Any]
     rows: Frame
     tables: Callable[[], Iterator[pa.Table]]
+    origin: Origin | None = None
+    log: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

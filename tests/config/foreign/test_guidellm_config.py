@@ -146,6 +146,12 @@ def test_the_rest_of_a_nested_file(tmp_path: Path) -> None:
     assert plan.seed == 11
 
 
+def test_answers_are_streamed_unless_the_file_says_no(tmp_path: Path) -> None:
+    assert flat(tmp_path).scenario.workload.stream
+    (plan,) = nested(tmp_path, backend={**SPEC["backend"], "stream": False})
+    assert not plan.scenario.workload.stream
+
+
 @pytest.mark.parametrize(
     ("document", "line", "sentence"),
     [

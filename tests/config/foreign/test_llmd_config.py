@@ -122,6 +122,17 @@ def test_what_belongs_to_the_cluster_is_named(tmp_path: Path) -> None:
     assert sentence == "Shared_prefix lasts 95 s, and is not cut off after 60 s"
 
 
+def test_every_plan_has_the_part_that_it_is_from(tmp_path: Path) -> None:
+    found = translated(config("inference-perf", PERF), tmp_path)
+    first, second = found.origins
+    assert (first.format, first.harness, first.workload) == ("llm-d", "inference-perf", "short")
+    assert (second.workload, second.stack, second.file) == ("Shared_prefix", "lab-stack", "given.yaml")
+    assert second.document["server"]["base_url"] == "http://gateway.lab.svc:80"  # no alias, and no variable
+    assert second.document["load"]["type"] == "poisson"
+    (one, other) = translated(config("guidellm", GUIDE), tmp_path).origins
+    assert (one.workload, other.workload) == ("rates", "streams")
+
+
 def test_guidellm_in_both_forms(tmp_path: Path) -> None:
     rates, streams = plans(translated(config("guidellm", GUIDE), tmp_path))
     assert [stage.load for stage in rates.scenario.stages] == [OpenLoop(rate=r, arrivals="constant") for r in (1, 5)]

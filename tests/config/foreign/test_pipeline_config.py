@@ -204,6 +204,25 @@ def test_wrong_values_are_named_with_their_line(document: Any, sentence: str, tm
         translated(document, tmp_path)
 
 
+def test_a_scenario_that_says_both_has_a_path_that_fits(tmp_path: Path) -> None:
+    given = changed(scenarios=[{"name": "a", "backend": "openai", "endpoint_path": "/v1/completions"}])
+    assert not [note for note in translated(given, tmp_path).notes if "does not go with" in note]
+
+
+def test_a_share_may_be_in_per_cent(tmp_path: Path) -> None:
+    given = changed(thresholds={"success_rate": "95%"})
+    path = tmp_path / "b.json"
+    assert pipeline.thresholds(given, Where(path, {})) == ("success_rate>=0.95",)
+
+
+def test_variables_that_mean_nothing_here_are_named(tmp_path: Path) -> None:
+    found = pipeline.translate(NIGHTLY, Where(tmp_path / "b.json", {}), {"BACKEND_API": "http://b", "BATCH_SIZE": "4"})
+    assert [note.split(" is set")[0] for note in found.notes if "changes nothing" in note] == [
+        "BACKEND_API",
+        "BATCH_SIZE",
+    ]
+
+
 def test_wrong_variables_are_named() -> None:
     where = Where(Path("f.json"), {})
     for name, text in (("DURATION", "long"), ("REQUEST_RATE", "0"), ("CONCURRENCY_LEVELS", "1,x"), ("BACKEND", "grpc")):

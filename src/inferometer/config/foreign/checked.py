@@ -78,6 +78,7 @@ _FORMS = {
     "model_type": "a mapping of keys to values is meant",
     "dict_type": "a mapping of keys to values is meant",
     "list_type": "a list is meant",
+    "too_short": "it is empty: give at least one",
 }
 
 

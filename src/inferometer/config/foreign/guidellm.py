@@ -82,7 +82,7 @@ def _flat(document: Mapping[str, Any], reader: Reader, environment: Mapping[str,
     profile = Profile(
         kind=given.profile, streams=_streams(given, reader), rate=given.rate, rampup_duration=given.rampup
     )
-    workload = sent(given.data, reader, ("data",))
+    workload = sent(given.data, reader, ("data",)) | _form(backend)
     scenario = {
         "name": given.profile,
         "workload": workload,
@@ -113,7 +113,10 @@ def _nested(document: Mapping[str, Any], reader: Reader, environment: Mapping[st
         spec, lines = copy.deepcopy(given.spec), dict(reader.where.lines)
         for path, value in (override or {}).items():
             steps = _put(spec, path, value, reader, ("benchmarks", number, path))
-            lines[(*reader.at, "spec", *steps)] = reader.where.line((*reader.at, "benchmarks", number, path))
+            line = reader.where.line((*reader.at, "benchmarks", number, path))
+            for end in range(1, len(steps)):
+                lines.setdefault((*reader.at, "spec", *steps[:end]), line)
+            lines[(*reader.at, "spec", *steps)] = line
         part = Reader(reader.where._replace(lines=lines), (*reader.at, "spec"), [], reader.notes)
         plan = _benchmark(part.read(Spec, spec), part, environment)
         reader.ignored.extend(one for one in part.ignored if one not in reader.ignored)
@@ -152,7 +155,7 @@ def _benchmark(spec: Spec, reader: Reader, environment: Mapping[str, str]) -> di
     requests = min((one.count for one in told["max_requests"] if one.count), default=None)
     if len(spec.data) != 1:
         raise reader.wrong(("data",), f"{len(spec.data)} sources of data: give one")
-    workload = sent(spec.data[0], reader, ("data", 0))
+    workload = sent(spec.data[0], reader, ("data", 0)) | _form(spec.backend)
     extras = spec.backend.extras
     if extras is not None:
         reader.ignore_given(extras, ("backend", "extras"), {"params": "no parameters are put behind the address"})
@@ -173,6 +176,11 @@ def _benchmark(spec: Spec, reader: Reader, environment: Mapping[str, str]) -> di
     return {"target": target, "scenario": scenario} | ({} if seed is None else {"seed": seed})
 
 
+def _form(given: Backend) -> dict[str, Any]:
+    """In which form answers come."""
+    return {"stream": False} if given.stream is False else {}
+
+
 def _target(given: Backend, reader: Reader, environment: Mapping[str, str], at: Keys) -> dict[str, Any]:
     target: dict[str, Any] = {"api": _APIS[given.request_format or "/v1/chat/completions"]}
     if given.request_format is None:
@@ -191,8 +199,6 @@ def _target(given: Backend, reader: Reader, environment: Mapping[str, str], at: 
         target["headers"] = dict(headers)
     if given.http2:
         reader.ignore((*at, "http2"), "requests go by HTTP/1.1")
-    if given.stream is False:
-        reader.ignore((*at, "stream"), "answers are streamed, so that TTFT and TPOT can be seen")
     reader.ignore_given(given, at, {"max_tokens": "the data say how long answers are"})
     return target
 

@@ -64,7 +64,9 @@ def _distribution(given: Distribution, reader: Reader, keys: Keys) -> dict[str, 
     # a mean at the very edge of its limits was cut there, and so are the lengths
     edges = {"min": low, "max": high}
     if not low <= mean <= high:
-        raise reader.wrong(keys, f"the mean of {mean} tokens is not between min, {low}, and max, {high}")
+        usual = [name for name in ("min", "max") if getattr(given, name) is None]
+        taken = f" ({' and '.join(usual)}: what inference-perf takes where none is given)" if usual else ""
+        raise reader.wrong(keys, f"the mean of {mean} tokens is not between min, {low}, and max, {high}{taken}")
     if kind == "poisson":
         return {"distribution": "poisson", "mean": mean} | edges
     if not deviation:

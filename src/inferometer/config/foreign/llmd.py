@@ -10,6 +10,7 @@ from pydantic import Field
 
 from inferometer.config.foreign import guidellm, inference_perf, inferencemax
 from inferometer.config.foreign.checked import Reader, Section, reader
+from inferometer.config.foreign.origin import Origin, without_secrets
 from inferometer.config.foreign.substitution import substituted
 from inferometer.config.foreign.translated import Translated, Where, nearest
 
@@ -95,14 +96,27 @@ def translate(document: Mapping[str, Any], where: Where, environment: Mapping[st
     if make is None:
         near = nearest(config.harness.name, _HARNESSES) or f"; known are {', '.join(_HARNESSES)}"
         raise where.wrong(("harness", "name"), f"{config.harness.name!r} is no harness whose workloads are known{near}")
-    plans, names = [], []
+    plans, names, origins = [], [], []
     for name, workload in config.workload.items():
         part = Reader(where, ("workload", name), read.ignored, read.notes)
         made = make(_with_dataset(workload, config.harness), part, environment)
         plans += [_of_the_stack(plan, config, name) for plan in made]
         names += [name] if len(made) == 1 else [f"{name}-{number + 1}" for number in range(len(made))]
+        origins += [_origin(config, name, where)] * len(made)
     _say(config, plans, read)
-    return Translated(tuple(plans), tuple(read.ignored), tuple(read.notes), tuple(names))
+    return Translated(tuple(plans), tuple(read.ignored), tuple(read.notes), tuple(names), tuple(origins))
+
+
+def _origin(config: Config, name: str, where: Where) -> Origin:
+    """One workload as it stands in the file."""
+    return Origin(
+        format="llm-d",
+        file=where.path.name,
+        harness=config.harness.name,
+        workload=name,
+        stack=config.endpoint.stack_name or "",
+        document=without_secrets(config.workload[name]),
+    )
 
 
 def _of_the_stack(plan: dict[str, Any], config: Config, name: str) -> dict[str, Any]:

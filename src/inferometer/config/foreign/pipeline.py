@@ -48,6 +48,13 @@ _VARIABLES = {
 }
 
 
+#: Variables of its container that mean nothing here, and why.
+_NO_USE = {
+    "BACKEND_API": "results are sent to nobody, see inferometer aggregate",
+    "BATCH_SIZE": "the server makes its batches itself",
+}
+
+
 class _Told(NamedTuple):
     """A value, and what it is called where it was found."""
 
@@ -74,6 +81,7 @@ def translate(document: Mapping[str, Any], where: Where, environment: Mapping[st
     facts = {"benchmark": inner.get("name"), "benchmark_version": inner.get("version")}
     plans: list[dict[str, Any]] = []
     names: list[str] = []
+    odd: list[str] = []
     for number, scenario in enumerate(_scenarios(inner, where, at)):
         place = (*at, "scenarios", number)
         ignored += unknown(scenario, _READ, where, place)
@@ -82,8 +90,11 @@ def translate(document: Mapping[str, Any], where: Where, environment: Mapping[st
         described = facts | {"scenario_description": merged.find("description", None).value}
         plans.append(_plan(name, merged, limits, _texts(described)))
         names.append(name)
-    notes = [*_notes(variables), *_doubts(inner, variables)]
-    return Translated(tuple(plans), _once(ignored), tuple(notes), tuple(f"scenario_{name}_{TIME}" for name in names))
+        odd += _paths(merged)
+    notes = [*_notes(variables), *_doubts(inner, variables), *odd]
+    return Translated(
+        tuple(plans), _once(ignored), tuple(dict.fromkeys(notes)), tuple(f"scenario_{name}_{TIME}" for name in names)
+    )
 
 
 def thresholds(document: Mapping[str, Any], where: Where) -> tuple[str, ...]:
@@ -98,10 +109,16 @@ def thresholds(document: Mapping[str, Any], where: Where) -> tuple[str, ...]:
     found = []
     for name, limit in limits.items():
         try:
-            found.append(from_limit(str(name), limit))
+            found.append(from_limit(str(name), _share(limit)))
         except ValueError as error:
             raise where.wrong((*at, name), str(error)) from None
     return tuple(found)
+
+
+def _share(limit: Any) -> Any:
+    """``95%`` as the number that it is; anything else as it is."""
+    per_cent = limit.strip().removesuffix("%") if isinstance(limit, str) and limit.strip().endswith("%") else ""
+    return float(per_cent) / 100 if per_cent.strip().replace(".", "", 1).isdigit() else limit
 
 
 def metrics(document: Mapping[str, Any], where: Where) -> tuple[str, ...]:
@@ -354,13 +371,17 @@ def _doubts(inner: Mapping[str, Any], variables: Mapping[str, str]) -> list[str]
         notes.append("the threshold throughput_min is in output tokens/s: the format does not say")
     if "DURATION" in variables and "NUM_PROMPTS" not in variables and _each(inner, "num_prompts"):
         notes.append("DURATION ends each load in place of num_prompts")
-    backends = {str(one) for one in (variables.get("BACKEND"), *_each(inner, "backend")) if one is not None}
-    paths = [variables.get("ENDPOINT_PATH"), *_each(inner, "endpoint_path")]
-    for path in filter(None, paths):
-        api = next((spoken for ending, spoken in _PATHS.items() if str(path).endswith(ending)), None)
-        odd = sorted(one for one in backends if api is not None and _BACKENDS.get(one) not in (api, None))
-        notes += [f"the backend {one} does not go with the path {path}: {_decides(one, str(path))}" for one in odd]
-    return list(dict.fromkeys(notes))
+    notes += [f"{name} is set and changes nothing here: {why}" for name, why in _NO_USE.items() if name in variables]
+    return notes
+
+
+def _paths(merged: _Merged) -> list[str]:
+    """Whether backend and path of a scenario go together; a backend that is not named goes with any."""
+    backend, path = (merged.find(key, None).value for key in ("backend", "endpoint_path"))
+    spoken = next((spoken for ending, spoken in _PATHS.items() if str(path or "").endswith(ending)), None)
+    if backend is None or spoken in (None, _BACKENDS[backend]):
+        return []
+    return [f"the backend {backend} does not go with the path {path}: {_decides(backend, path)}"]
 
 
 def _decides(backend: str, path: str) -> str:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inferometer.errors import UserError
+
+if TYPE_CHECKING:
+    from inferometer.config.foreign.origin import Origin
 
 #: The way to a value in a document.
 Keys = tuple[str | int, ...]
@@ -42,13 +45,15 @@ class Translated(NamedTuple):
 
     ``plans`` are partial plans as plain data, as in a plan file: flags may still fill in the server. ``names`` are
     those of their run directories below the common one, in the same order; without them plans are named by what they
-    are. ``notes`` say in one sentence each how something was read that could be read in another way.
+    are. ``notes`` say in one sentence each how something was read that could be read in another way. ``origins`` are
+    the parts of the document that plans are from, in the same order, where they are kept with the run.
     """
 
     plans: tuple[dict[str, Any], ...]
     not_understood: tuple[NotUnderstood, ...] = ()
     notes: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    origins: tuple[Origin, ...] = ()
 
 
 def dotted(keys: Keys) -> str:

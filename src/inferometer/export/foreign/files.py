@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+import yaml
 
 from inferometer.analysis.run_data import RunData
 from inferometer.errors import UserError
-from inferometer.export.foreign import inference_perf, suite, vllm
+from inferometer.export.foreign import benchmark_report, inference_perf, suite, vllm
+from inferometer.export.foreign.evaluation import is_standardized, native_of
 
+REPORT = "llm-d benchmark report"
 PER_REQUEST = "per_request_lifecycle_metrics.json"
 
 
@@ -36,7 +39,11 @@ def _single(read: Callable[[str, Any], tuple[RunData, ...]]) -> Any:
 
 READERS = {
     "vllm": Reader(vllm.is_result, lambda label, found, _rows: vllm.read(label, list(found.values()))),
+    "standardized": Reader(is_standardized, _single(lambda label, told: vllm.read(label, [native_of(told)]))),
     "inference-perf": Reader(inference_perf.is_result, inference_perf.read),
+    REPORT: Reader(
+        benchmark_report.is_result, lambda label, found, _rows: benchmark_report.read(label, list(found.values()))
+    ),
     "suite": Reader(suite.is_documented, _single(suite.read_documented)),
     "suite, as its code wrote it": Reader(suite.is_wild, _single(suite.read_wild)),
     "suite comparison": Reader(suite.is_comparison, _single(suite.read_comparison)),
@@ -54,13 +61,15 @@ def read(path: Path) -> tuple[RunData, ...]:
     """
     if not path.exists():
         raise UserError(f"no such file or folder: {path}")
-    names = sorted(path.glob("*.json")) if path.is_dir() else [path]
-    found = {f"{name.name}{part}": told for name in names for part, told in _documents(name, whole=path.is_dir())}
-    kinds = {name: kind for name, told in found.items() if (kind := _kind(told)) is not None}
+    found, kinds = _recognised(sorted(path.glob("*.json")) if path.is_dir() else [path], whole=path.is_dir())
+    if not kinds and path.is_dir():
+        found, kinds = _recognised(sorted(path.glob("*.yaml")), whole=True)
+    if set(kinds.values()) > {REPORT}:  # they say the same as what they were made of
+        kinds = {name: kind for name, kind in kinds.items() if kind != REPORT}
     formats = sorted(set(kinds.values()))
     if not formats:
-        known = ", ".join(READERS)
-        raise UserError(f"{path}: no result of another tool that can be read; known are {known}")
+        known = "; ".join(READERS)
+        raise UserError(f"{path}: not a run directory, and no result of another tool that can be read ({known})")
     if len(formats) > 1:
         raise UserError(
             f"{path} has results of several tools ({'; '.join(formats)}): name one file, or a folder of one"
@@ -71,6 +80,12 @@ def read(path: Path) -> tuple[RunData, ...]:
         return READERS[formats[0]].read(label, known_documents, _rows(path, formats[0]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path} looks like a result of {formats[0]} and is not one: {error!r}") from None
+
+
+def _recognised(paths: Sequence[Path], *, whole: bool) -> tuple[dict[str, Any], dict[str, str]]:
+    """All documents of these files by name, and the formats of those that are known."""
+    found = {f"{path.name}{part}": told for path in paths for part, told in _documents(path, whole=whole)}
+    return found, {name: kind for name, told in found.items() if (kind := _kind(told)) is not None}
 
 
 def _kind(told: Any) -> str | None:
@@ -85,6 +100,8 @@ def _documents(path: Path, *, whole: bool) -> list[tuple[str, Any]]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path}: {error}") from None
+    if path.suffix in (".yaml", ".yml"):
+        return _yaml(path, text, whole=whole)
     try:
         return [("", json.loads(text))]
     except ValueError as error:
@@ -92,6 +109,15 @@ def _documents(path: Path, *, whole: bool) -> list[tuple[str, Any]]:
         if not lines and not whole:
             raise UserError(f"{path} is not JSON: {error}") from None
         return lines
+
+
+def _yaml(path: Path, text: str, *, whole: bool) -> list[tuple[str, Any]]:
+    try:
+        return [("", yaml.safe_load(text))]
+    except (yaml.YAMLError, ValueError) as error:
+        if whole:
+            return []
+        raise UserError(f"{path} is not YAML: {error}".splitlines()[0]) from None
 
 
 def _lines(text: str) -> list[tuple[str, Any]]:
