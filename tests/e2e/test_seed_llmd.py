@@ -1,8 +1,9 @@
-"""The commands of llm-d's guide, in its order, and what it shows of the results; and inference-perf's own file."""
+"""llm-d's guide: its commands as ``docs/coming-from.md`` translates them, in their order, and what it shows."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -12,8 +13,10 @@ import numpy as np
 import pytest
 import yaml
 
+from e2e.coming_from import commands, only, played
 from e2e.support import rows
 
+SECTION = "llm-d and inference-perf"
 Command = Callable[..., CompletedProcess[str]]
 TEMPLATE = """\
 endpoint:
@@ -89,6 +92,22 @@ VLLM = """\
     ignore-eos: none
 """
 SPREAD = {"mean", "min", "p0.1", "p1", "p5", "p10", "p25", "median", "p75", "p90", "p95", "p99", "p99.9", "max"}
+#: The page's listing, of two stages.
+LISTED = {
+    "analysis/latency_vs_qps.png",
+    "analysis/throughput_vs_latency.png",
+    "analysis/throughput_vs_qps.png",
+    "benchmark_report,_stage_0_lifecycle_metrics.json.yaml",
+    "benchmark_report,_stage_1_lifecycle_metrics.json.yaml",
+    "config.yaml",
+    "per_request_lifecycle_metrics.json",
+    "shared_prefix_synthetic.yaml",
+    "stage_0_lifecycle_metrics.json",
+    "stage_1_lifecycle_metrics.json",
+    "stderr.log",
+    "stdout.log",
+    "summary_lifecycle_metrics.json",
+}
 #: The keys of the page's summary, and which of them hold a distribution.
 LATENCIES = (
     "request_latency",
@@ -122,9 +141,19 @@ def model(simulator: str) -> str:
 
 @pytest.fixture
 def stack(simulator: str, model: str, tmp_path: Path) -> dict[str, str]:
-    """The variables that the guide sets, and its template in the folder of the command."""
-    (tmp_path / "template.yaml").write_text(TEMPLATE)
+    """The variables that the guide sets, and its files in the folder of the command."""
+    (tmp_path / "config.yaml").write_text(TEMPLATE)
+    workload = yaml.safe_load(TEMPLATE.replace("${MODEL}", model).replace("http://${GATEWAY_SVC}", simulator))
+    alone = workload["workload"]["sanity_random"] | {"load": {"type": "concurrent"}}
+    alone["load"]["stages"] = [{"concurrency_level": 2, "num_requests": 8}]
+    (tmp_path / "config.yml").write_text(yaml.safe_dump(alone))
     return {"NAMESPACE": "lab", "GATEWAY_SVC": simulator.removeprefix("http://"), "MODEL": model}
+
+
+def results(folder: Path, workload: str) -> Path:
+    """The results folder of a workload: ``<harness>_<epoch>_<workload>_<stack name>``."""
+    (found,) = (path for path in folder.iterdir() if re.fullmatch(rf"[a-z-]+_\d{{10}}_{workload}_lab-stack", path.name))
+    return found
 
 
 def at(document: Any, path: str) -> Any:
@@ -134,43 +163,49 @@ def at(document: Any, path: str) -> Any:
 
 
 def test_the_guide_from_its_template_to_its_results(
-    inferometer: Command, stack: dict[str, str], tmp_path: Path
+    inferometer: Command, simulator: str, stack: dict[str, str], tmp_path: Path
 ) -> None:
+    done = {command: played(command, tmp_path, simulator, env=stack) for command in commands(SECTION)}
+    assert len(done) == 7
+    assert {one.command: one.err for one in done.values() if one.code} == {}
+
     # ./run_only.sh -c config.yaml -n
-    dry = inferometer("run", "-c", "template.yaml", "--dry-run", **stack)
-    assert dry.returncode == 0, dry.stderr
-    assert [plan["scenario"]["name"] for plan in yaml.safe_load_all(dry.stdout)] == [
+    dry = done[only(done, "--dry-run")]
+    assert [plan["scenario"]["name"] for plan in yaml.safe_load_all(dry.out)] == [
         "sanity_random",
         "shared_prefix_synthetic",
     ]
-    assert "template.yaml:12: harness.results_pvc" in dry.stderr
-    assert "BENCHMARK_PVC is not set" in dry.stderr
+    assert "config.yaml:12: harness.results_pvc" in dry.err
+    assert "BENCHMARK_PVC is not set" in dry.err
 
     # envsubst < ${BENCHMARK_TEMPLATE} > config.yaml; ./run_only.sh -c config.yaml
-    done = inferometer("run", "-c", "template.yaml", "--run-dir", "requests", **stack)
-    assert done.returncode == 0, done.stderr
     for name, requests in (("sanity_random", 20), ("shared_prefix_synthetic", 40)):
-        sent = rows(tmp_path / "requests" / name)
+        sent = rows(results(tmp_path / "results", name))
         assert (len(sent["outcome"]), set(sent["outcome"])) == (requests, {"ok"})
-    lengths = rows(tmp_path / "requests" / "sanity_random")["asked_output_tokens"]
+    lengths = rows(results(tmp_path / "results", "sanity_random"))["asked_output_tokens"]
     assert (lengths.min() >= 10, lengths.max() <= 20) == (True, True)
     assert 1 < np.std(lengths) < 5  # std: 3 is not the 200 of a key that is ignored
 
+    # kubectl exec $HARNESS_POD -n $NAMESPACE -- ls /requests; ls -lnR /tmp/test
+    here = results(tmp_path / "results", "shared_prefix_synthetic")
+    assert here.name in done[only(done, "ls", "results")].out
+    listed = {str(path.relative_to(here)) for path in here.rglob("*") if path.is_file()}
+    assert listed >= LISTED
+    assert yaml.safe_load((here / "config.yaml").read_text())["storage"] == {"local_storage": {"path": here.name}}
+    given = yaml.safe_load((here / "shared_prefix_synthetic.yaml").read_text())
+    assert given["data"]["shared_prefix"]["system_prompt_len"] == 256
+    assert given["server"]["base_url"] == f"http://{stack['GATEWAY_SVC']}"  # variables and aliases are written out
+    again = inferometer("run", "-c", here / "config.yaml", "--dry-run")
+    assert (
+        yaml.safe_load(again.stdout)["scenario"]["stages"]
+        == yaml.safe_load((here / "plan.yaml").read_text())["scenario"]["stages"]
+    )
+
     # kubectl cp ${NAMESPACE}/${HARNESS_POD}:/requests/<results-folder> <destination-path>
-    copied = inferometer("export", "requests/shared_prefix_synthetic", "--to", "llm-d", "--output", "test")
-    assert copied.returncode == 0, copied.stderr
-    listed = {path.name for path in (tmp_path / "test").iterdir()}
-    assert listed >= {
-        "benchmark_report,_stage_0_lifecycle_metrics.json.yaml",
-        "benchmark_report,_stage_1_lifecycle_metrics.json.yaml",
-        "per_request_lifecycle_metrics.json",
-        "stage_0_lifecycle_metrics.json",
-        "stage_1_lifecycle_metrics.json",
-        "summary_lifecycle_metrics.json",
-    }
+    assert {str(path.relative_to(tmp_path / "test")) for path in (tmp_path / "test").rglob("*.*")} >= LISTED
 
     # cat /tmp/test/summary_lifecycle_metrics.json
-    summary = json.loads((tmp_path / "test" / "summary_lifecycle_metrics.json").read_text())
+    summary = json.loads(done[only(done, "cat")].out)
     for path in SPREADS:
         spread = at(summary, path)
         assert set(spread) >= SPREAD, path
@@ -193,18 +228,14 @@ def test_workloads_of_other_harnesses(
     (tmp_path / "config.yaml").write_text(text)
     done = inferometer("run", "-c", "config.yaml", "--run-dir", "out")
     assert done.returncode == 0, done.stderr
-    sent = rows(tmp_path / "out")
+    (here,) = (tmp_path / "out").iterdir()
+    assert here.name.startswith(f"{harness}_")
+    sent = rows(here)
     assert np.bincount(sent["stage"]).tolist() == requests
     assert set(sent["outcome"]) == {"ok"}
 
 
-def test_the_file_of_inference_perf_runs_as_it_is(
-    inferometer: Command, simulator: str, model: str, tmp_path: Path
-) -> None:
-    workload = yaml.safe_load(TEMPLATE.replace("${MODEL}", model).replace("http://${GATEWAY_SVC}", simulator))
-    config = workload["workload"]["sanity_random"] | {"load": {"type": "concurrent"}}
-    config["load"]["stages"] = [{"concurrency_level": 2, "num_requests": 8}]
-    (tmp_path / "config.yml").write_text(yaml.safe_dump(config))
+def test_the_file_of_inference_perf_runs_as_it_is(inferometer: Command, stack: dict[str, str], tmp_path: Path) -> None:
     done = inferometer("run", "-c", "config.yml", "--run-dir", "out")
     assert done.returncode == 0, done.stderr
     assert len(rows(tmp_path / "out")["outcome"]) == 8

@@ -4,46 +4,56 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from inferometer.cli import suite_files
 from inferometer.cli.foreign import Planned
-from inferometer.config.foreign.suite_scenarios import LEVELS, Level
+from inferometer.cli.suite_files import ended
+from inferometer.config.levels import Level, Levels
+
+if TYPE_CHECKING:
+    from inferometer.export.run import Run
 
 Json = dict[str, Any]
 Shown = Sequence[tuple[Planned, Path]]
 #: Keys of a stage's summary in the order of the Job's table: metric and percentile.
 _JOB_COLUMNS = [(metric, percent) for metric in ("ttft", "itl", "e2el") for percent in ("50", "95")]
+#: Success rates in percent that the suite's page wants.
+_WANTED = "production wants 99.9 %, a test 95 %"
 
 
 def show(played: Shown, output: Path | None, *, html: bool) -> int:
-    """Verdicts, then the files; 1 if limits decide and a run does not keep them."""
-    made = [_document(one, directory) for one, directory in played]
-    for (one, _), document in zip(played, made, strict=True):
-        print(_verdict(document["results"], one, title=len(played) > 1))
-    stem = _stem(output)
-    json_too = output is not None and output.suffix != ".html"
-    html = html or (output is not None and not json_too)
-    labels = _labels(made, played)
+    """Verdicts, then the files; 1 if levels decide and a run does not keep them."""
+    from inferometer.export.load import load
+    from inferometer.export.suite import document
+    from inferometer.export.suite_hints import hints
+
+    runs = [load(directory) for _, directory in played]
+    made = [document(run) | {"hints": hints(run)} for run in runs]
+    for (one, directory), run, told in zip(played, runs, made, strict=True):
+        title = f"{one.name}: " if len(played) > 1 else ""
+        print("\n".join(f"{title}{line}" for line in _told(run, told)))
+        for name, content in _OWN_FILES.get(run.plan.scenario.name, {}).items():
+            _save(directory / name, content(run))
     if len(made) > 1:
-        _compared(made, labels, stem, json_too=json_too, html=html)
-    elif made and output is not None and json_too:
-        _save(output if output.suffix else output.with_suffix(".json"), made[0])
-    if html:
-        _pages([directory for _, directory in played], labels, stem)
-    pairs = zip(played, made, strict=True)
-    return 1 if any(one.judged and not document["results"]["mlperf_compliant"] for (one, _), document in pairs) else 0
+        _several(played, made, output, html=html)
+    elif made:
+        _one(played[0][1], made[0], output, html=html)
+    return 1 if any(map(_missed, runs, made)) else 0
 
 
 def copies(played: Shown, output: Path | None, *, html: bool) -> None:
     """Summaries of several runs beside each other, and pages."""
-    stem, names = _stem(output), [one.name for one, _ in played]
-    if len(played) > 1 and stem is not None:
-        for name, (_, directory) in zip(names, played, strict=True):
-            _write(_beside(stem, name, ".json"), (directory / "summary.json").read_text("utf-8"))
-    if html:
-        _pages([directory for _, directory in played], names, stem)
+    several = len(played) > 1
+    for one, directory in played:
+        base = None if output is None else suite_files.stem(output)
+        base = suite_files.beside(base, one.name) if several and base else base
+        if several and base is not None:
+            _write(ended(base, ".json"), (directory / "summary.json").read_text("utf-8"))
+        if html:
+            _page(directory, base)
 
 
 def job_table(played: Shown) -> None:
@@ -73,40 +83,107 @@ def _percentile(stage: Json, metric: str, percent: str) -> float | None:
     return None if found is None else float(found["value"])
 
 
-def _document(one: Planned, directory: Path) -> Json:
-    """The suite's result of a run; compliance by the limits of its scenario."""
-    from inferometer.export.load import load
-    from inferometer.export.suite import document
-
-    made = document(load(directory))
-    results, levels = made["results"], one.levels or LEVELS
-    results["mlperf_compliant"] = _kept(results, levels["standard"])
-    results["mlperf_interactive"] = _kept(results, levels["interactive"])
-    return made
+# --- what is said ----------------------------------------------------------------------------------------------------
 
 
-def _kept(results: Json, level: Level) -> bool:
-    """What was not measured does not comply."""
-    pairs = ((results["ttft_ms"]["p95"], level.ttft_ms), (results["tpot_ms"]["p95"], level.tpot_ms))
-    return all(value is not None and value <= limit for value, limit in pairs)
+def _told(run: Run, told: Json) -> Iterator[str]:
+    """Success, tries and levels of a run, and what may be the matter with it."""
+    results = told["results"]
+    yield from _success(results)
+    for name, one in told.get("models", {}).items():
+        yield from (f"  {name}: {line}" for line in _success(one))
+    if routing := told.get("routing"):
+        right, answered, wrong = (
+            routing["by_the_model_asked_for"],
+            routing["answered"],
+            routing["tries_of_another_model"],
+        )
+        again = f"; {wrong} tries were answered by another and repeated" if wrong else ""
+        yield f"routing: {right} of {answered} answers are of the model that was asked for{again}"
+    if (levels := run.plan.scenario.levels) is not None:
+        yield from _verdict(results, levels)
+    yield from (f"hint: {hint}" for hint in told["hints"])
 
 
-def _verdict(results: Json, one: Planned, *, title: bool) -> str:
+def _success(results: Json) -> Iterator[str]:
+    if (rate := results["success_rate"]) is None:
+        return
+    yield f"success rate {rate:.1f} % ({results['successful']} of {results['total_requests']} requests; {_WANTED})"
+    if stats := results.get("retry_stats"):
+        yield (
+            f"retries: {stats['avg_attempts']:.2f} tries per request on average, {stats['max_attempts']} at most; "
+            f"{stats['first_try_success_rate']:.1f} % of first tries succeeded"
+        )
+
+
+def _verdict(results: Json, levels: Levels) -> Iterator[str]:
     """A line for each level of limits."""
     can = (sys.stdout.encoding or "").lower().startswith("utf")
     signs = ("✓", "✗") if can else ("+", "x")
-    name = f"{one.name}: " if title else ""
-    lines = [f"{name}MLPerf limits of the suite, on the 95th percentiles of all stages together:"]
+    yield "MLPerf limits of the suite, on the 95th percentiles of all stages together:"
     for level, key in (("standard", "mlperf_compliant"), ("interactive", "mlperf_interactive")):
-        limits: Mapping[str, Level] = one.levels or LEVELS
-        figures = [_figure(results, metric, limits[level]) for metric in ("ttft", "tpot")]
-        lines.append(f"  {signs[not results[key]]} {level:<11}  {', '.join(figures)}")
-    return "\n".join(lines)
+        figures = (_figure(results, metric, getattr(levels, level)) for metric in ("ttft", "tpot"))
+        yield f"  {signs[not results[key]]} {level:<11}  {', '.join(figures)}"
 
 
 def _figure(results: Json, metric: str, level: Level) -> str:
-    value, limit = results[f"{metric}_ms"]["p95"], getattr(level, f"{metric}_ms")
+    value, limit = results[f"{metric}_ms"]["p95"], getattr(level, f"{metric}_p95_ms")
     return f"{metric.upper()} {'not measured' if value is None else f'{value:.1f} ms'} (at most {limit:g} ms)"
+
+
+def _missed(run: Run, told: Json) -> bool:
+    levels = run.plan.scenario.levels
+    return levels is not None and levels.decisive and not told["results"]["mlperf_compliant"]
+
+
+# --- what is written -------------------------------------------------------------------------------------------------
+
+
+def _comprehensive(run: Run) -> Json:
+    from inferometer.export.suite_pattern3 import document
+
+    return document(run)
+
+
+#: Scenario -> files of its own in the directory of a run.
+_OWN_FILES: dict[str, dict[str, Callable[[Run], Json]]] = {
+    "pattern3_prefix_cache": {"comprehensive_results.json": _comprehensive}
+}
+
+
+def _one(directory: Path, told: Json, output: Path | None, *, html: bool) -> None:
+    """The result of a run, and its page: as ``output`` if that is a page."""
+    page_alone = output is not None and output.suffix == ".html"
+    if output is not None and not page_alone:
+        _save(output if output.suffix else output.with_suffix(".json"), told)
+    if html or page_alone:
+        _page(directory, output and suite_files.stem(output))
+
+
+def _several(played: Shown, made: Sequence[Json], output: Path | None, *, html: bool) -> None:
+    """Runs side by side: printed, and in files beside ``output``, else in the folder of the runs, with a page."""
+    from inferometer.export.suite import comparison
+    from inferometer.export.suite_page import lines, page
+    from inferometer.export.suite_targets import ratios, sentences
+
+    labels = _labels(made, played)
+    compared = comparison([told | {"model": label} for told, label in zip(made, labels, strict=True)])
+    targets = list(dict.fromkeys(told["target"] for told in made))
+    kind = "target" if len(targets) > 1 else "model"
+    if len(targets) > 1:
+        found = ratios(made, labels)
+        compared |= {"target": ", ".join(targets), "ratios": found, "reading": sentences(found, labels[0])}
+    print("\n".join([*lines(compared, kind), *compared.get("reading", ())]))
+    names = suite_files.names([one.plan for one, _ in played], labels, output, played[0][1].parent)
+    if output is None or output.suffix != ".html":
+        for base, told in (*zip(names.results, made, strict=True), (names.comparison, compared)):
+            _save(ended(base, ".json"), told)
+    if html or output is None or output.suffix == ".html":
+        for base in names.reports:
+            _write(ended(base, ".html"), page(compared, kind.capitalize()))
+    if html or (output is not None and output.suffix == ".html"):
+        for base, (_, directory) in zip(names.results, played, strict=True):
+            _page(directory, base)
 
 
 def _labels(made: Sequence[Json], played: Shown) -> list[str]:
@@ -116,70 +193,15 @@ def _labels(made: Sequence[Json], played: Shown) -> list[str]:
     return [document["model"] for document in made]
 
 
-def _compared(made: Sequence[Json], labels: Sequence[str], stem: Path | None, *, json_too: bool, html: bool) -> None:
-    """Runs side by side: printed, and beside each other in files."""
-    from inferometer.export.suite import comparison
-    from inferometer.export.suite_page import lines, page
-
-    compared = comparison([document | {"model": label} for document, label in zip(made, labels, strict=True)])
-    targets = list(dict.fromkeys(document["target"] for document in made))
-    kind = "target" if len(targets) > 1 else "model"
-    if len(targets) > 1:
-        compared |= {"target": ", ".join(targets), "ratios": _ratios(compared["results"])}
-    print("\n".join(lines(compared, kind)))
-    for name, ratios in compared.get("ratios", {}).items():
-        told = ", ".join(f"{key} {value:.2f}" for key, value in ratios.items() if value is not None)
-        print(f"{name} / {labels[0]}: {told}")
-    if stem is None:
-        return
-    if json_too:
-        for document, label in zip(made, labels, strict=True):
-            _save(_beside(stem, label, ".json"), document)
-        _save(_beside(stem, "comparison", ".json"), compared)
-    if html:
-        for path in (stem.with_name(f"{stem.name}.html"), _beside(stem, "comparison", ".html")):
-            _write(path, page(compared, kind.capitalize()))
-
-
-def _ratios(rows: Sequence[Json]) -> dict[str, dict[str, float | None]]:
-    """Every target against the first: p50 of TTFT and TPOT, throughput."""
-    first = rows[0]
-    return {
-        row["model"]: {key: _ratio(row[key], first[key]) for key in ("ttft_p50", "tpot_p50", "throughput")}
-        for row in rows[1:]
-    }
-
-
-def _ratio(value: float | None, base: float | None) -> float | None:
-    return value / base if value is not None and base else None
-
-
-def _pages(directories: Sequence[Path], labels: Sequence[str], stem: Path | None) -> None:
-    """The page of every run, beside the results or in its directory."""
+def _page(directory: Path, base: Path | None) -> None:
+    """The page of a run, beside its result or in its directory."""
     from inferometer.cli.report import content_of, write_page
     from inferometer.report.html import page
 
-    for directory, label in zip(directories, labels, strict=True):
-        if stem is None:
-            print(f"page: {write_page(directory)}", file=sys.stderr)
-        else:
-            path = _beside(stem, label, ".html") if len(directories) > 1 else stem.with_name(f"{stem.name}.html")
-            _write(path, page(content_of(directory)))
-
-
-def _stem(output: Path | None) -> Path | None:
-    """Where files go, without their ending."""
-    if output is None or output.suffix not in (".json", ".html"):
-        return output
-    return output.with_suffix("")
-
-
-def _beside(stem: Path, name: str, ending: str) -> Path:
-    return stem.with_name(f"{stem.name}_{_safe(name)}{ending}")
-
-
-def _safe(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-_.+=" else "_" for letter in name)
+    if base is None:
+        print(f"page: {write_page(directory)}", file=sys.stderr)
+    else:
+        _write(ended(base, ".html"), page(content_of(directory)))
 
 
 def _save(path: Path, value: Json) -> None:

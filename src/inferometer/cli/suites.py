@@ -15,7 +15,7 @@ from inferometer.config.catalog.targets import catalog, partial_plan, servers
 from inferometer.config.flags import merge
 from inferometer.config.foreign import suite, suite_scenarios
 from inferometer.config.foreign.suite import Server
-from inferometer.config.foreign.suite_scenarios import LEVELS, Read
+from inferometer.config.foreign.suite_scenarios import Read
 from inferometer.config.foreign.tables import Table
 from inferometer.config.foreign.translated import Where, nearest
 from inferometer.config.models import Asking
@@ -25,19 +25,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CATALOG = Where(Path("catalog"), {})
+#: Flags that put a load of their own in place of a scenario's.
+_LOAD_FLAGS = {"users", "duration", "request_rate", "max_concurrency", "num_prompts"}
+#: The suite's own files, which are read where they are for names that they have.
+TARGETS_FILE, SCENARIOS_FILE = Path("config/targets.yaml"), Path("config/test_scenarios.yaml")
 
 
 def wanted(options: argparse.Namespace) -> bool:
     """Whether the flags speak of the suite's targets or scenarios."""
     of_catalog = any(name in servers()["targets"] for name in options.target or ())
-    return bool(options.scenario or options.targets_file or options.scenarios_file or of_catalog)
+    return bool(options.scenario or options.targets_file or options.scenarios_file or of_catalog or _usual(options))
 
 
 def requested(
     options: argparse.Namespace, given: dict[str, Any], sources: list[Source], environment: Mapping[str, str]
 ) -> Asked:
     """Every target that is meant, with the scenario that is meant, once for each model if all are asked for."""
-    found = [*sources, *_named(options.targets_file), *_named(options.scenarios_file)]
+    found = [*sources, *_named(options.targets_file), *_named(options.scenarios_file), *_usual(options)]
     remarks = [foreign.said(one, source.where) for source in found for one in suite.top_level(*source[:2])]
     remarks = [f"{source.where.path}: read as suite" for source in found] + remarks
     scenario = _scenario_name(options, found)
@@ -53,8 +57,9 @@ def requested(
             label = "-".join(filter(None, (server.name, model)))
             partial = merge(base, suite.plan(server, read, model)) if not base else _over(base, server, read)
             plan = foreign.resolved(numbers, _with_plan(partial, scenario, found))
-            plans.append(Planned(plan, label, read.levels if read else LEVELS, bool(read and read.judged)))
-        remarks += [f"note: {note}" for note in (*server.notes, *(read.notes if read else ()))]
+            plans.append(Planned(plan, label))
+        told = read.notes if read and not _LOAD_FLAGS & given.keys() else ()
+        remarks += [f"note: {note}" for note in (*server.notes, *told)]
         remarks += [foreign.said(one, _where(found, "targets", name)) for one in server.not_understood]
         remarks += [
             foreign.said(one, _where(found, "scenarios", scenario)) for one in (read.not_understood if read else ())
@@ -67,6 +72,20 @@ def _named(path: Path | None) -> list[Source]:
         return []
     document, lines, text = files.document(path)
     return [Source(document, Where(path, lines, text), "suite")]
+
+
+def _usual(options: argparse.Namespace) -> list[Source]:
+    """The files where the suite has them, as far as no flag names others and they have a name that is asked for."""
+    if options.config:
+        return []
+    asked = [("targets", TARGETS_FILE, options.targets_file, options.target or ())]
+    asked.append(("scenarios", SCENARIOS_FILE, options.scenarios_file, [options.scenario]))
+    found = [(kind, source, names) for kind, path, other, names in asked if not other for source in _there(path)]
+    return [source for kind, source, names in found if any(name in _names(source, kind) for name in names)]
+
+
+def _there(path: Path) -> list[Source]:
+    return [one for one in _named(path) if suite.looks_like(one.document)] if path.is_file() else []
 
 
 def _where(found: list[Source], kind: str, name: str | None) -> Where:
@@ -139,7 +158,7 @@ def _read(scenario: str, options: argparse.Namespace, found: list[Source], serve
     """A scenario with the numbers that flags put over it."""
     values = _form(scenario, found)
     if "plan" in values:
-        return Read({"workload": {}}, LEVELS, judged=False, not_understood=(), notes=())
+        return Read({"workload": {}}, not_understood=(), notes=())
     where = _where(found, "scenarios", scenario)
     over = dict(_numbers(options, values))
     kept = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from inferometer.report.markup import element, table, text
@@ -34,8 +34,8 @@ def page(comparison: Mapping[str, Any], name: str = "Model") -> str:
         element("h1", text(title)),
         element("p", text(f"{comparison['timestamp']}, {comparison['base_url']}")),
         table([name, *_COLUMNS, "MLPerf"], rows),
-        element("h2", "Best"),
-        element("ul", "".join(element("li", text(line)) for line in best)),
+        *_list("Differences", comparison.get("reading", ())),
+        *_list("Best", best),
         element("p", "MLPerf: TTFT p95 at most 2 s and TPOT p95 at most 100 ms, or the limits of the scenario."),
     ]
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
@@ -60,6 +60,12 @@ def lines(comparison: Mapping[str, Any], name: str = "model") -> list[str]:
         f"best {column}: {found}" for column, (key, *_) in _COLUMNS.items() if (found := comparison["best"].get(key))
     ]
     return padded + best
+
+
+def _list(title: str, found: Sequence[str]) -> list[str]:
+    """A heading and its lines, if there are any."""
+    items = "".join(element("li", text(line)) for line in found)
+    return [element("h2", title), element("ul", items)] if items else []
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:

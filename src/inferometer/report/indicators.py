@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+from inferometer.config.levels import Levels
 from inferometer.report.content import Judged
 from inferometer.report.points import labels
 
-#: (what, TTFT in ms, TPOT in ms, percentile)
-LEVELS = (
-    ("Standard: TTFT p95 ≤ 2 s, TPOT p95 ≤ 100 ms", 2000.0, 100.0, "95"),
-    ("Interactive: TTFT p95 ≤ 0.5 s, TPOT p95 ≤ 30 ms", 500.0, 30.0, "95"),
-)
-#: MLPerf Inference v6, mlperf.conf of mlcommons/inference: model: its limits.
+#: MLPerf Inference v6, mlperf.conf of mlcommons/inference: model: (what, TTFT in ms, TPOT in ms, percentile).
 INFERENCE_LIMITS = {
     "llama270b": (
         ("MLPerf Inference llama2-70b, server: TTFT p99 ≤ 2 s, TPOT p99 ≤ 200 ms", 2000.0, 200.0, "99"),
@@ -44,16 +41,25 @@ def slo_rows(summary: dict[str, Any]) -> list[Judged]:
     ]
 
 
-def mlperf_rows(summary: dict[str, Any]) -> list[Judged]:
-    """The two MLPerf levels by p95, and the limits of MLPerf Inference by p99 if the model has some."""
+def mlperf_rows(summary: dict[str, Any], levels: dict[str, Any] | None = None) -> list[Judged]:
+    """The two MLPerf levels by p95, and the limits of MLPerf Inference by p99 if the model has some.
+
+    ``levels`` is ``scenario.levels`` of the plan as plain data; None means the usual ones.
+    """
     stages = summary["stages"]
     model = "".join(letter for letter in (summary["target"]["model"] or "").lower() if letter.isalnum())
     named = [row for name, rows in INFERENCE_LIMITS.items() if name in model for row in rows]
     return [
         _judged(what, label, stage, _pair(ttft_ms, tpot_ms, percent))
-        for what, ttft_ms, tpot_ms, percent in (*LEVELS, *named)
+        for what, ttft_ms, tpot_ms, percent in (*_levels(Levels.model_validate(levels or {})), *named)
         for stage, label in zip(stages, labels(stages), strict=True)
     ]
+
+
+def _levels(levels: Levels) -> Iterator[tuple[str, float, float, str]]:
+    for name, level in (("Standard", levels.standard), ("Interactive", levels.interactive)):
+        what = f"{name}: TTFT p95 ≤ {level.ttft_p95_ms / 1000:g} s, TPOT p95 ≤ {level.tpot_p95_ms:g} ms"
+        yield what, level.ttft_p95_ms, level.tpot_p95_ms, "95"
 
 
 def _pair(ttft_ms: float, tpot_ms: float, percent: str) -> tuple[tuple[dict[str, Any], str], ...]:

@@ -155,7 +155,8 @@ def limits(content: Content) -> str:
     if rows:
         blocks.append(table((heading(points(content.summary)), "attainment", "goodput (req/s)"), rows))
     title = "MLPerf levels" + element("span", " a comparison with their limits, not a submission", cls="soft")
-    mlperf = _judgements(title, mlperf_rows(content.summary), first)
+    levels = (content.plan.get("scenario") or {}).get("levels")
+    mlperf = _judgements(title, mlperf_rows(content.summary, levels), first)
     return "".join([*blocks, mlperf])
 
 

@@ -72,8 +72,18 @@ def test_what_means_nothing_is_named_with_its_line(source: tuple[dict[str, Any],
     (strange,) = found.not_understood
     assert (strange.key, strange.line) == ("targets.lab.zonne", 12)
     assert "did you mean 'zone'" in strange.sentence
-    assert any("stream: false is not followed" in note for note in found.notes)
     assert any("/v1 is part of the API" in note for note in found.notes)
+
+
+def test_streams_are_left_out_for_a_target_that_says_so_itself(source: tuple[dict[str, Any], Where]) -> None:
+    document, where = source
+    asked = suite.server("lab", document, where, {})
+    assert "stream" not in asked.workload
+    assert any("stream: false of the defaults is not followed" in note for note in asked.notes)
+    own = {**document["targets"]["lab"], "stream": False}
+    told = suite.server("lab", document | {"targets": {"lab": own}}, where, {})
+    assert told.workload["stream"] is False
+    assert not any("stream" in note for note in told.notes)
 
 
 def test_a_server_that_only_chats_is_asked_to_chat(source: tuple[dict[str, Any], Where]) -> None:

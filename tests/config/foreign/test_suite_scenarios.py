@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from inferometer.config.catalog.scenarios import NAMES, scenarios
-from inferometer.config.foreign.suite_scenarios import LEVELS, Level, Read, read
+from inferometer.config.foreign.suite_scenarios import Read, read
 from inferometer.config.foreign.tables import Table
 from inferometer.config.foreign.translated import Where
+from inferometer.config.levels import Level, Levels
 from inferometer.config.models import Plan, Scenario
 from inferometer.errors import UserError
 from inferometer.workload.lengths import sizes
@@ -108,11 +109,14 @@ def test_the_target_cuts_outputs() -> None:
 
 
 def test_limits_of_a_scenario_win_over_those_of_the_page() -> None:
-    found = of({"num_requests": 1, "mlperf_targets": {"ttft_max": 1.5, "tpot_interactive": 0.01}})
-    assert found.levels == {"standard": Level(1500, 100), "interactive": Level(500, 10)}
-    assert found.judged
-    assert not of({"num_requests": 1}).judged
-    assert of({"num_requests": 1}).levels == LEVELS
+    found = planned({"num_requests": 1, "mlperf_targets": {"ttft_max": 1.5, "tpot_interactive": 0.01}})
+    assert found.levels == Levels(
+        standard=Level(ttft_p95_ms=1500, tpot_p95_ms=100),
+        interactive=Level(ttft_p95_ms=500, tpot_p95_ms=10),
+        decisive=True,
+    )
+    assert planned({"num_requests": 1}).levels == Levels()
+    assert not Levels().decisive
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ NAMES = (
     "throughput_benchmark",
     "load_test",
     "stress_test",
+    "ab_benchmark",
     "pattern2_routing",
     "pattern3_prefix_cache",
 )

@@ -142,9 +142,9 @@ def server(
     notes: list[str] = []
     if name in loose(document):
         notes.append(f"{name} stands at the top of {where.path.name}: read as one of its targets")
-    own = {**defaults.values} | {key: table.values[key] for key in _DEFAULTS if key in table.values}
-    if own.get("stream") is False:
-        notes.append("stream: false is not followed: without a stream there are no TTFT and TPOT")
+    if defaults.values.get("stream") is False and table.values.get("stream") is None:
+        # every copy of the suite's file has it, beside scenarios that are about TTFT and TPOT
+        notes.append("stream: false of the defaults is not followed: without a stream there are no TTFT and TPOT")
     model = table.text("model")
     target: Plain = {"name": name, "base_url": base_url or _address(table, environment, notes), "api": _api(table)}
     target |= {"model": model} if model else {}
@@ -154,13 +154,14 @@ def server(
     models = tuple(table.texts("supported_models")) or ((model,) if model else ())
     sampling = {key: table.number(key) if key in table.values else defaults.number(key) for key in _SAMPLING}
     body = {key: value for key, value in sampling.items() if value is not None}
-    workload = {"extra_body": body} if body else {}
+    workload: Plain = {"extra_body": body} if body else {}
+    workload |= {"stream": False} if table.values.get("stream") is False else {}
     return Server(name, told, workload, models, table.whole("max_tokens"), strange, tuple(notes))
 
 
 def plan(one: Server, found: Read | None, model: str | None = None) -> Plain:
     """The partial plan of a target with a scenario, asking ``model`` instead of its usual one if given."""
-    read: Plain = found.scenario if found else {"workload": {}}
+    read: Plain = found.scenario if found else {"workload": {}, "levels": {}}
     chosen = {"model": model} if model else {}
     return {"target": one.target | chosen, "scenario": read | {"workload": read["workload"] | one.workload}}
 

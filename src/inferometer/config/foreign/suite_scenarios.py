@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from inferometer.config.foreign.tables import Table
 from inferometer.config.foreign.translated import NotUnderstood
 from inferometer.config.lengths import cell
+from inferometer.config.levels import Levels
 
 #: Tokens of the classes that distributions name.
 PROMPT_CLASSES = {"short": (50, 100), "medium": (200, 500), "long": (1000, 2000)}
@@ -37,24 +38,19 @@ KNOWN = (
 Plain = dict[str, Any]
 
 
-class Level(NamedTuple):
-    """Limits on the 95th percentiles, in ms."""
-
-    ttft_ms: float
-    tpot_ms: float
-
-
-#: The levels of the suite's page.
-LEVELS = {"standard": Level(2000.0, 100.0), "interactive": Level(500.0, 30.0)}
-_TARGETS = {"standard": ("ttft_max", "tpot_max"), "interactive": ("ttft_interactive", "tpot_interactive")}
+#: Key of ``mlperf_targets``, in seconds -> the level and the limit that it sets.
+_TARGETS = {
+    "ttft_max": ("standard", "ttft_p95_ms"),
+    "tpot_max": ("standard", "tpot_p95_ms"),
+    "ttft_interactive": ("interactive", "ttft_p95_ms"),
+    "tpot_interactive": ("interactive", "tpot_p95_ms"),
+}
 
 
 class Read(NamedTuple):
-    """A scenario of a plan as plain data. ``levels`` are its limits, and ``judged`` says whether it asks for them."""
+    """A scenario of a plan as plain data."""
 
     scenario: Plain
-    levels: dict[str, Level]
-    judged: bool
     not_understood: tuple[NotUnderstood, ...]
     notes: tuple[str, ...]
 
@@ -72,19 +68,16 @@ def read(name: str, table: Table, most_output_tokens: int | None = None) -> Read
     made = _shape(table)(table)
     if warmups := table.whole("warmup_requests", least=0):
         made.stages[0]["warmup_requests"] = warmups
-    levels, judged = _levels(table)
-    scenario: Plain = {"name": name, "workload": _workload(table, cells), "stages": made.stages}
+    levels = _levels(table)
+    scenario: Plain = {"name": name, "workload": _workload(table, cells), "stages": made.stages, "levels": levels}
     if rules := _rules(table):
         scenario["stop_early"] = rules
-    if judged:
+    if levels["decisive"]:
         limits = levels["standard"]
-        scenario["slos"] = [
-            {"metric": "ttft", "limit_ms": limits.ttft_ms},
-            {"metric": "tpot", "limit_ms": limits.tpot_ms},
-        ]
+        scenario["slos"] = [{"metric": name, "limit_ms": limits[f"{name}_p95_ms"]} for name in ("ttft", "tpot")]
     turns = f"requests ask {len(cells)} pairs of a prompt length and an output length in turn"
     notes = (*made.notes, turns) if scenario["workload"].get("mix_in_turn") else made.notes
-    return Read(scenario, levels, judged, tuple(table.unknown(KNOWN)), notes)
+    return Read(scenario, tuple(table.unknown(KNOWN)), notes)
 
 
 def _shape(table: Table) -> Callable[[Table], _Load]:
@@ -181,19 +174,16 @@ def _workload(table: Table, cells: list[Plain]) -> Plain:
     return {"type": "random"} | lengths | mix | ({"mix_in_turn": True} if mix and not weighed else {})
 
 
-def _levels(table: Table) -> tuple[dict[str, Level], bool]:
-    """The limits of a scenario in ms, and whether it sets any; those that it does not set are the page's."""
+def _levels(table: Table) -> Plain:
+    """The levels of a plan: limits that a scenario does not set are the page's, and any that it sets decides."""
     targets = table.table("mlperf_targets")
-    for strange in targets.unknown([key for pair in _TARGETS.values() for key in pair]):
+    for strange in targets.unknown(list(_TARGETS)):
         raise targets.wrong(strange.key.rpartition(".")[2], strange.sentence)
-    found = {name: [targets.number(key, above=0) for key in keys] for name, keys in _TARGETS.items()}
-    levels = {
-        name: Level(
-            *(usual if value is None else 1000 * value for value, usual in zip(found[name], LEVELS[name], strict=True))
-        )
-        for name in LEVELS
-    }
-    return levels, bool(targets.values)
+    levels = Levels(decisive=bool(targets.values)).model_dump()
+    for key, (level, limit) in _TARGETS.items():
+        if (seconds := targets.number(key, above=0)) is not None:
+            levels[level][limit] = 1000 * seconds
+    return levels
 
 
 def _rules(table: Table) -> Plain:
