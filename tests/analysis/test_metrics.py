@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic_run import failure, frame, record
+from synthetic_run import MS, failure, frame, record
 
 from inferometer.analysis import metrics
 from inferometer.analysis.metrics import BY_NAME
@@ -39,9 +41,10 @@ def test_start_is_the_send_or_the_schedule(name: str, closed: list[float], opene
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_failures_have_no_latency(name: str) -> None:
-    cut = record(1, outcome="truncated")
+    wire = {"first_try_ns": 0, "connected_ns": 1000, "first_byte_ns": 40 * MS}
+    cut = record(1, outcome="truncated", **wire)
     assert values(name, failure(0), cut) == []
-    both = BY_NAME[name].samples(frame(failure(0), cut, record(2)))
+    both = BY_NAME[name].samples(frame(failure(0), cut, record(2, **wire)))
     assert set(both.rows.tolist()) == {2}
 
 
@@ -52,6 +55,33 @@ def test_undefined_is_absent_and_never_zero() -> None:
     for name in ("tpot", "itl", "event_gap"):
         assert values(name, one_token) == []
     assert values("ntpot", record(output_tokens=0)) == []
+
+
+def unary(index: int = 0, **changed: Any) -> Record:
+    """Begun at 0 with a connection that took 3 ms, sent at 4, answered from 60 to 64 ms with 8 tokens at once."""
+    own = {"first_try_ns": 0, "connected_ns": 3 * MS, "first_byte_ns": 60 * MS, "first_token_ns": None}
+    counts = {"event_tokens": [8], "output_tokens": 8}
+    return record(index, sent_ms=4, scheduled_ms=0, ttft_ms=60, gaps_ms=[], **{**own, **counts, **changed})
+
+
+def test_an_answer_that_was_not_streamed_has_a_latency_and_no_first_token() -> None:
+    assert {name: values(name, unary()) for name in BY_NAME if not BY_NAME[name].from_send} == {
+        "ttft": [],
+        "tpot": [],
+        "itl": [],
+        "event_gap": [],
+        "e2el": [64],
+        "ntpot": [8],
+        "connect": [3],
+        "ttfb": [56],
+    }
+    assert values("e2el_from_send", unary()) == [60]
+
+
+@pytest.mark.parametrize("changed", [{"attempts": 2}, {"first_try_ns": 4 * MS}, {"connected_ns": None}])
+def test_the_time_of_a_connection_is_known_where_the_request_began_with_it(changed: dict[str, Any]) -> None:
+    assert values("connect", unary(**changed)) == []
+    assert values("ttfb", unary(**changed)) == [56]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from inferometer.client.apis import APIS
+from inferometer.client.apis import spoken
 from inferometer.client.exchange import Exchange, Job, Observer
 from inferometer.config.models import Phase
 from inferometer.records.record import Clock, Record
@@ -29,9 +29,9 @@ def chunk(piece: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(piece), piece)
 
 
-def observer(api: str = "openai-chat", epoch_ns: int = 0) -> Observer:
+def observer(api: str = "openai-chat", epoch_ns: int = 0, *, stream: bool = True) -> Observer:
     """Stamps are monotonic ns already."""
-    return Observer(APIS[api], 2, epoch_ns, Clock.USERLAND, lambda stamps: np.array(stamps, np.int64))
+    return Observer(spoken(api, stream=stream), 2, epoch_ns, Clock.USERLAND, lambda stamps: np.array(stamps, np.int64))
 
 
 def fed(reads: Iterable[tuple[int, bytes]], *, closed: bool = False, epoch_ns: int = 0) -> Exchange:

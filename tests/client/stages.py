@@ -43,6 +43,7 @@ class Stage(NamedTuple):
     head_start_ns: int = 0
     deadline_ns: float = math.inf
     during: Callable[[Board, int], None] = lambda *_: None
+    keep_alive: bool = True
 
 
 class Played(NamedTuple):
@@ -103,6 +104,7 @@ def _wiring(port: int, stage: Stage, board: Board, records: list[Record]) -> Wir
         desk=Desk(observer, Counters(board, 0), records.extend),
         retries=stage.retries,
         seed=0,
+        keep_alive=stage.keep_alive,
     )
 
 

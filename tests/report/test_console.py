@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from inferometer.report.console import render, stage_result
+from inferometer.analysis import server_view
+from inferometer.report.console import ENGINES, render, stage_result
 
 
 def estimate(value: float, *, few: bool = False) -> dict[str, Any]:
@@ -213,6 +214,51 @@ def test_sections_are_those_that_were_asked_for(asked: list[str]) -> None:
     text = stage_result(STAGE, {**REPORT, "percentile_metrics": asked})
     assert ("E2EL" in text) is ("e2el" in asked)
     assert "TTFT" not in text
+
+
+def test_of_answers_that_were_not_streamed_the_first_byte_is_shown() -> None:
+    wire = {"connect": metric(1, 1, 2), "ttfb": metric(40, 40, 50)}
+    streamed = stage_result(changed(metrics={**STAGE["metrics"], "ttfb": metric(40, 40, 50)}), REPORT)
+    assert "TTFB" not in streamed
+    text = stage_result(changed(metrics={"e2el": STAGE["metrics"]["e2el"], **wire}), REPORT)
+    labels = [line.split()[1] for line in text.splitlines() if line.startswith("Mean ") and "(ms)" in line]
+    assert labels == ["connect", "TTFB", "E2EL"]
+
+
+def test_times_of_requests_stand_in_a_table() -> None:
+    step = {"step": "total", "min_ms": 1.0, "mean_ms": 2.5, "std_ms": 0.5, "median_ms": 2.0, "max_ms": 9.25}
+    told = {"connection_times": [step], "served_within_ms": {"50": 2.0, "100": 9.25}, "ms_per_request": 0.625}
+    lines = stage_result(changed(**told), REPORT).splitlines()
+    first = next(number for number, line in enumerate(lines) if "Times of Requests" in line)
+    assert [line.split() for line in lines[first + 1 : first + 8]] == [
+        ["|", "ms", "|", "min", "|", "mean", "|", "std", "|", "median", "|", "max", "|"],
+        ["|", "-----", "|", "----", "|", "----", "|", "----", "|", "------", "|", "----", "|"],
+        ["|", "total", "|", "1.00", "|", "2.50", "|", "0.50", "|", "2.00", "|", "9.25", "|"],
+        [],
+        ["|", "served", "|", "50", "%", "|", "100", "%", "|"],
+        ["|", "------", "|", "----", "|", "-----", "|"],
+        ["|", "within", "|", "2.0", "|", "9.2", "|"],
+    ]
+    assert lines[first + 8] == "Time per request, all in flight together: 0.62 ms"
+
+
+@pytest.mark.parametrize(
+    ("engine", "speaks", "title"),
+    [
+        ("Inferometer simulator 1.2", "vllm", "--------Server: Inferometer simulator 1.2---------"),
+        ("vLLM 0.11.0", "vllm", "---------------Server: vLLM 0.11.0----------------"),
+        (None, "llamacpp", "------------Server (llama.cpp metrics)------------"),
+        (None, None, "----------------------Server----------------------"),
+    ],
+)
+def test_a_server_has_the_name_that_it_gives_itself(engine: str | None, speaks: str | None, title: str) -> None:
+    """Not that of the engine whose names its metrics have."""
+    assert set(ENGINES) == set(server_view.ENGINES)
+    view = dict.fromkeys(server_view.PEAKS) | {"preemptions": None}
+    view |= {"compared_with": speaks, "engines": {}, "compared": {}, "notes": []}
+    told = {**STAGE, "server": view}
+    assert title in stage_result(told, REPORT, engine=engine).splitlines()
+    assert title in render(summary(told) | {"engine": engine}).splitlines()
 
 
 def test_colour_changes_nothing_but_the_verdict() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from inferometer.client.apis import APIS, Answer
+from inferometer.client.answers import merged
+from inferometer.client.apis import APIS, Answer, spoken
 from inferometer.workload.asks import Ask
 from simulator.reading import process
 
@@ -76,6 +77,22 @@ def test_reasoning_may_end_inside_a_write(client: httpx.Client, api: str) -> Non
     response = asked(client, api, 6, **THINKING[api])
     answer = read(api, response.content)
     assert (answer.reasoning_events, len(answer.token_events), answer.output_tokens) == (2, 4, 6)
+
+
+@pytest.mark.parametrize("api", [name for name, api in APIS.items() if api.whole is not None])
+def test_an_answer_at_once_says_what_the_stream_does(client: httpx.Client, api: str) -> None:
+    streamed = read(api, asked(client, api).content)
+    once = spoken(api, stream=False)
+    prompt: Any = [5, 6, 7, 8, 9, 10] if once.needs_ids else TEXT
+    response = client.post(once.path, json=merged(once.write("m", Ask(prompt, None, 9)), once.ignore_eos or {}))
+    assert response.headers["content-type"] == "application/json"
+    data = once.split(response.content).data
+    answer = once.read(data, None)
+    assert (answer.error, answer.malformed, answer.done, answer.token_events) == (None, None, True, [0])
+    assert answer.prompt_tokens == (None if api == "tgi" else streamed.prompt_tokens)
+    assert (answer.output_tokens, answer.tokens) == (9, [9])
+    assert answer.finish_reason == streamed.finish_reason
+    assert len(once.text(data).split()) == (0 if api == "vllm-generate" else 9)
 
 
 WHOLE: dict[str, tuple[str, ...]] = {

@@ -11,7 +11,7 @@ import numpy as np
 
 from inferometer.analysis.attempts import retried_rows
 from inferometer.analysis.frame import Floats, Frame, Texts
-from inferometer.analysis.metrics import BY_NAME, guessed_rows
+from inferometer.analysis.metrics import BY_NAME, connects, guessed_rows
 from inferometer.analysis.window import Window, mean_in_flight
 from inferometer.config.models import Closed, Load, Open, Users
 from inferometer.records.record import WorkerStage
@@ -36,7 +36,9 @@ def _scale(frame: Frame) -> Figures:
 def _schedule(frame: Frame, load: Open) -> Figures:
     """How late sends were. Opening a connection is the server's and the network's time: the lag counts from its end."""
     sent = frame.where(np.isfinite(frame.sent_ns))
-    connected_ns = np.where(sent.attempts > 1, np.nan, sent.connected_ns)  # of the last try, not of the first
+    # a connection of the last try, or one that is part of the request, says nothing of when the first try was due
+    apart = (sent.attempts > 1) | connects(sent)
+    connected_ns = np.where(apart, np.nan, sent.connected_ns)
     lag_ms = (sent.first_try_ns - np.fmax(sent.scheduled_ns, connected_ns)) * _MS_PER_NS
     scheduled, achieved = _rate(sent.scheduled_ns), _rate(sent.first_try_ns)
     return {
@@ -72,7 +74,7 @@ def _reads(frame: Frame) -> Figures:
         "read_lag_p99_ms": _quantile(lag_ms, 0.99),
         "read_lag_max_ms": _quantile(lag_ms, 1.0),
         "merged_reads_share": float(np.nansum(frame.merged_reads)) / reads if reads else None,
-        "new_connections_share": _share(np.isfinite(frame.connected_ns)),
+        "new_connections_share": _share(np.isfinite(frame.connected_ns) & ~connects(frame)),
         "impossible_times": float(np.count_nonzero(frame.ok & (frame.first_token_ns < frame.sent_ns))),
     }
 
@@ -135,6 +137,7 @@ def _answers(frame: Frame) -> Figures:
         "other_model_share": _share(_differs(good.model, good.model_answered)),
         "models_answering": float(len({name for name in good.model_answered if name is not None})),
         "spread_tokens_share": _share(guessed_rows(good)),
+        "counted_events_share": _share(np.equal(good.output_tokens_source, "events")),
         "late_over_early_e2el": _drift(good),
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -34,7 +34,7 @@ class Events(NamedTuple):
 Source = Callable[[Ints], Iterator[Events]]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Frame:
     """One row per request, one array per column of ``records.record.Record``.
 
@@ -55,6 +55,7 @@ class Frame:
     first_try_ns: Floats
     sent_ns: Floats
     connected_ns: Floats
+    first_byte_ns: Floats
     first_token_ns: Floats
     last_token_ns: Floats
     end_ns: Floats
@@ -102,6 +103,8 @@ class Frame:
 
     def where(self, mask: Bools) -> Frame:
         """The rows where ``mask`` is true, in the same order, with their events."""
+        if mask.all():
+            return self
         kept_events = np.repeat(mask, self.event_counts) if self.source is None else slice(0)
         return Frame(
             **self._columns(mask),
@@ -126,29 +129,20 @@ class Frame:
         return {f.name: getattr(self, f.name)[chosen] for f in fields(self) if f.name not in _EVENTS}
 
 
+_FIELDS = frozenset(f.name for f in fields(Frame))
+
+
 def from_table(table: pa.Table) -> Frame:
     """Columns of an Arrow table that has those of ``records.record.COLUMNS`` and both event lists, order kept."""
-    wanted = {f.name for f in fields(Frame)}
-    columns = {name: _READ[kind](table[name]) for name, kind in COLUMNS if name in wanted}
-    # NaN where nothing was sent: a try that never got a connection has no latency
-    columns["first_try_ns"] = np.fmin(columns["first_try_ns"], columns["sent_ns"]) + 0 * columns["sent_ns"]
-    events, tells_tokens = _events(table)
-    return Frame(
-        **columns,
-        ok=np.equal(columns["outcome"], "ok").astype(np.bool_),
-        measured=np.equal(_texts(table["phase"]), "measured").astype(np.bool_),
-        row=np.arange(table.num_rows),
-        tells_tokens=tells_tokens,
-        start_ns=columns["first_try_ns"],
-        event_ns=events.event_ns,
-        event_tokens=events.event_tokens,
-        event_offsets=_offsets(events.counts),
-    )
+    return _frame(table, events_of(table))
 
 
 def events_of(table: pa.Table) -> Events:
     """The two event lists of a table."""
-    return _events(table)[0]
+    event_counts, known_counts = (_list_lengths(table[name]) for name in ("event_ns", "event_tokens"))
+    event_ns, known_tokens = (_items(table[name]) for name in ("event_ns", "event_tokens"))
+    tokens = _per_event(event_counts, known_counts, known_tokens)
+    return Events(event_counts, event_ns.astype(np.int64, copy=False), tokens)
 
 
 def stored(pieces: Iterable[tuple[int, pa.Table]], source: Source) -> Frame:
@@ -160,7 +154,7 @@ def stored(pieces: Iterable[tuple[int, pa.Table]], source: Source) -> Frame:
     """
     no_ns, no_tokens = np.zeros(0, np.int64), np.zeros(0)
     rows = [
-        (first, replace(from_table(table), event_ns=no_ns, event_tokens=no_tokens, source=source))
+        (first, _frame(table, Events(_list_lengths(table["event_ns"]), no_ns, no_tokens), source))
         for first, table in pieces
     ]
     names = [f.name for f in fields(Frame) if f.name not in _EVENTS and f.name != "row"]
@@ -183,6 +177,25 @@ def stage_of(frame: Frame, stage: int, *, open_loop: bool) -> Frame:
     return Frame(**{**columns, "start_ns": chosen.scheduled_ns})
 
 
+def _frame(table: pa.Table, events: Events, source: Source | None = None) -> Frame:
+    """The columns of a table with these events."""
+    columns = {name: _READ[kind](table[name]) for name, kind in COLUMNS if name in _FIELDS}
+    # NaN where nothing was sent: a try that never got a connection has no latency
+    columns["first_try_ns"] = np.fmin(columns["first_try_ns"], columns["sent_ns"]) + 0 * columns["sent_ns"]
+    return Frame(
+        **columns,
+        ok=np.equal(columns["outcome"], "ok").astype(np.bool_),
+        measured=np.equal(_texts(table["phase"]), "measured").astype(np.bool_),
+        row=np.arange(table.num_rows),
+        tells_tokens=_list_lengths(table["event_tokens"]) == events.counts,
+        start_ns=columns["first_try_ns"],
+        event_ns=events.event_ns,
+        event_tokens=events.event_tokens,
+        event_offsets=_offsets(events.counts),
+        source=source,
+    )
+
+
 def _numbers(column: Any) -> Floats:
     return np.asarray(column.to_numpy(), dtype=np.float64)
 
@@ -198,26 +211,24 @@ def _texts(column: Any) -> Texts:
 _READ: dict[str, Callable[[Any], Any]] = {"int32": _numbers, "int64": _numbers, "string": _texts}
 
 
-def _events(table: pa.Table) -> tuple[Events, Bools]:
-    """The events of a table, and which of its rows tell the tokens of each."""
-    event_counts, event_ns = _lists(table["event_ns"])
-    known_counts, known_tokens = _lists(table["event_tokens"])
-    tokens = _per_event(event_counts, known_counts, known_tokens)
-    return Events(event_counts, event_ns.astype(np.int64, copy=False), tokens), known_counts == event_counts
-
-
-def _lists(column: Any) -> tuple[Ints, Floats | Ints]:
-    """Length of each list (0 for null), and all their items in a row."""
-    if not column.num_chunks:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+def _list_lengths(column: Any) -> Ints:
+    """Length of each list, 0 for null."""
     lengths = [chunk.value_lengths().to_numpy(zero_copy_only=False) for chunk in column.chunks]
+    known: Ints = np.nan_to_num(np.concatenate([np.zeros(0), *lengths])).astype(np.int64)
+    return known
+
+
+def _items(column: Any) -> Floats | Ints:
+    """The items of all lists in a row."""
     items = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
-    return np.nan_to_num(np.concatenate(lengths)).astype(np.int64), np.concatenate(items)
+    return np.concatenate(items) if len(items) > 1 else items[0] if items else np.zeros(0, np.int64)
 
 
 def _per_event(event_counts: Ints, known_counts: Ints, known_tokens: Floats | Ints) -> Floats:
     """Tokens of each event: NaN for requests that do not tell one number per event."""
     told = known_counts == event_counts
+    if not (told & (event_counts > 0)).any():
+        return np.broadcast_to(np.nan, int(event_counts.sum()))
     tokens = np.full(int(event_counts.sum()), np.nan)
     tokens[np.repeat(told, event_counts)] = known_tokens[np.repeat(told, known_counts)]
     return tokens

@@ -62,6 +62,12 @@ def guessed_rows(frame: Frame) -> Bools:
     return unknown
 
 
+def connects(frame: Frame) -> Bools:
+    """Requests that began with opening a connection of their own, and were not tried again. Shape (requests,)."""
+    own: Bools = (frame.connected_ns > frame.first_try_ns) & (frame.attempts == 1)
+    return own
+
+
 def met(frame: Frame, slos: Iterable[Slo]) -> Bools:
     """Successful requests whose every value of every SLO's metric is at most its limit. Shape (requests,).
 
@@ -135,6 +141,14 @@ def _ntpot_from_send(frame: Frame) -> Samples:
     return _per_token(frame, frame.last_token_ns - frame.sent_ns)
 
 
+def _connect(frame: Frame) -> Samples:
+    return _per_request(frame, np.where(connects(frame), frame.connected_ns - frame.first_try_ns, np.nan))
+
+
+def _ttfb(frame: Frame) -> Samples:
+    return _per_request(frame, frame.first_byte_ns - frame.sent_ns)
+
+
 def _itl(frame: Frame) -> Samples | Histogram:
     return pooled(frame, _itl_in_memory)
 
@@ -173,7 +187,7 @@ METRICS = (
         "ms",
         "lower",
         "first token event - start",
-        "the request has no token event",
+        "the request has no token event, or its answer was not streamed",
         _ttft,
     ),
     Metric(
@@ -233,7 +247,7 @@ METRICS = (
         "ms",
         "lower",
         "first token event - send of the last try",
-        "a closed loop without retries, or the request has no token event",
+        "a closed loop without retries, the request has no token event, or its answer was not streamed",
         _ttft_from_send,
         from_send=True,
     ),
@@ -258,6 +272,26 @@ METRICS = (
         "a closed loop without retries, or the answer has no token",
         _ntpot_from_send,
         from_send=True,
+    ),
+    Metric(
+        "connect",
+        "connect",
+        "Connection Time",
+        "ms",
+        "lower",
+        "connection ready, TLS included - start of the first try, where each request opens its own",
+        "connections are kept alive, or the request was tried again",
+        _connect,
+    ),
+    Metric(
+        "ttfb",
+        "TTFB",
+        "Time to First Byte",
+        "ms",
+        "lower",
+        "first byte of the answer - send of the last try",
+        "no byte came",
+        _ttfb,
     ),
 )
 BY_NAME = {metric.name: metric for metric in METRICS}

@@ -107,6 +107,12 @@ def _decode_each(by: Decoder[T], data: list[bytes], answer: Answer) -> list[T]:
     return events
 
 
+def call_text(name: object, arguments: object) -> str:
+    """The call of a tool as text: its name, its arguments as JSON. Streams bring both in parts."""
+    said = (name, arguments if isinstance(arguments, str) or not arguments else msgspec.json.encode(arguments).decode())
+    return "".join(part for part in said if isinstance(part, str))
+
+
 def leading(reasoning: Sequence[bool]) -> int:
     """How many are true before the first that is not: of token events, those with nothing but reasoning."""
     return next((number for number, only in enumerate(reasoning) if not only), len(reasoning))

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from inferometer.client.answers import Answer, Body, Count, decode, decoder, error_in, leading, without_done
+from inferometer.client.answers import Answer, Body, Count, call_text, decode, decoder, error_in, leading, without_done
 from inferometer.client.prompts import base64_of, media_type_of, messages_of, parts_of, text_of
 from inferometer.workload.asks import Ask
 
@@ -35,6 +35,7 @@ class _Piece(msgspec.Struct, gc=False):
     thinking: str | None = None
     partial_json: str | None = None
     name: str | None = None
+    input: Any = None
     stop_reason: str | None = None
 
 
@@ -49,7 +50,20 @@ class _Event(msgspec.Struct, gc=False):
     code: Any = None
 
 
+class _Document(msgspec.Struct, gc=False):
+    type: str = ""
+    model: str | None = None
+    content: list[_Piece] | None = None
+    stop_reason: str | None = None
+    usage: _Usage | None = None
+    error: Any = None
+    message: Any = None
+    detail: Any = None
+    code: Any = None
+
+
 _EVENTS = decoder(_Event)
+_DOCUMENTS = decoder(_Document)
 
 
 def read(data: list[bytes], _names: list[bytes] | None) -> Answer:
@@ -76,11 +90,34 @@ def _answers(piece: _Piece) -> bool:
     return bool(piece.text or piece.partial_json or (piece.type == "tool_use" and piece.name))
 
 
+def read_whole(data: list[bytes], _names: list[bytes] | None) -> Answer:
+    """What a message says that was not streamed."""
+    answer = Answer()
+    for document in decode(_DOCUMENTS, data, answer):
+        pieces = [piece for piece in document.content or () if _says(piece)]
+        answer.token_events = [0] if pieces else []
+        answer.reasoning_events = int(bool(pieces) and not any(map(_answers, pieces)))
+        answer.finish_reason, answer.model = document.stop_reason, document.model
+        if document.type != "message":
+            answer.error = error_in(msgspec.structs.asdict(document), marked=document.type == "error")
+        _take_counts([document.usage] if document.usage is not None else [], answer)
+    return answer
+
+
+def text_whole(data: list[bytes]) -> str:
+    """The answer without its thinking, of a message that was not streamed."""
+    pieces = (piece for document in decode(_DOCUMENTS, data, Answer()) for piece in document.content or ())
+    return "".join(piece.text or "" for piece in pieces if piece.type == "text")
+
+
 def _read_counts(events: list[_Event], answer: Answer) -> None:
     """The beginning tells the prompt, the end the answer; some servers tell all at the end, some zeros before."""
     message = next((event.message for event in events if isinstance(event.message, _Message)), _Message())
     answer.model = message.model
-    usages = [usage for usage in (message.usage, *(event.usage for event in events)) if usage is not None]
+    _take_counts([usage for usage in (message.usage, *(event.usage for event in events)) if usage is not None], answer)
+
+
+def _take_counts(usages: list[_Usage], answer: Answer) -> None:
     read_tokens = _last(usage.cache_read_input_tokens for usage in usages)
     made_tokens = _last(usage.cache_creation_input_tokens for usage in usages)
     fresh_tokens = _last(usage.input_tokens for usage in usages)
@@ -111,6 +148,25 @@ def text(data: list[bytes]) -> str:
     """The answer without its thinking."""
     events = decode(_EVENTS, without_done(data), Answer())
     return "".join(event.delta.text or "" for event in events if event.delta is not None)
+
+
+def written(data: list[bytes]) -> list[str]:
+    """Thinking, answer and calls."""
+    events = decode(_EVENTS, without_done(data), Answer())
+    return _written([piece for event in events if (piece := event.delta or event.content_block) is not None])
+
+
+def written_whole(data: list[bytes]) -> list[str]:
+    """The same of a message that was not streamed."""
+    return _written([piece for document in decode(_DOCUMENTS, data, Answer()) for piece in document.content or ()])
+
+
+def _written(pieces: list[_Piece]) -> list[str]:
+    return [
+        "".join(piece.thinking or "" for piece in pieces),
+        "".join(piece.text or "" for piece in pieces),
+        "".join(call_text(piece.name, piece.partial_json or piece.input) for piece in pieces),
+    ]
 
 
 def write(model: str, ask: Ask) -> Body:

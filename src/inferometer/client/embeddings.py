@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from inferometer.client.answers import Answer, Body, decode, decoder, error_in
 from inferometer.client.openai import Usage
 from inferometer.client.prompts import text_or_ids
-from inferometer.client.sse import Events
 from inferometer.workload.asks import Ask
 
 
@@ -30,12 +28,6 @@ class _Document(msgspec.Struct, gc=False):
 
 
 _DOCUMENTS = decoder(_Document)
-
-
-def parse(body: bytes) -> Events:
-    """A JSON object as the one event that it is; anything else has none."""
-    whole = [body] if body.lstrip().startswith(b"{") else []
-    return Events(whole, np.array([len(body)] * len(whole), np.int64), None, unterminated=False)
 
 
 def read(data: list[bytes], _names: list[bytes] | None) -> Answer:

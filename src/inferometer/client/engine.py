@@ -16,7 +16,7 @@ class Engine:
     def __init__(self, loop: asyncio.AbstractEventLoop, wiring: Wiring) -> None:
         self._loop = loop
         self._wiring = wiring
-        self._pool = Pool(loop, wiring.address, wiring.timeouts.connect_s, wiring.clock)
+        self._pool = Pool(loop, wiring.address, wiring.timeouts.connect_s, wiring.clock, keep_alive=wiring.keep_alive)
         self._play: Play | None = None
         self._broken = ""
 

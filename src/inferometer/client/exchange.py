@@ -14,7 +14,15 @@ import numpy as np
 
 from inferometer.client import sse
 from inferometer.client.apis import Answer, Api
-from inferometer.client.failure import Failure, judge_document, judge_head, judge_stream, not_http
+from inferometer.client.failure import (
+    Failure,
+    judge_document,
+    judge_head,
+    judge_no_document,
+    judge_stream,
+    judge_whole,
+    not_http,
+)
 from inferometer.config.models import Phase
 from inferometer.records.record import Clock, Counts, Outcome, Record, Source, Stamps
 from inferometer.workload.asks import Ask
@@ -46,7 +54,11 @@ class Job(NamedTuple):
 
 
 class Observer(NamedTuple):
-    """What the records of one worker have in common. ``stamps_ns`` turns the stamps of reads into monotonic ns."""
+    """What the records of one worker have in common. ``stamps_ns`` turns the stamps of reads into monotonic ns.
+
+    ``count_tokens`` tokenizes a text, for answers without usage. ``prompts_counted``: the asked length of a prompt is
+    what the same tokenizer says of it.
+    """
 
     api: Api
     worker: int
@@ -57,6 +69,8 @@ class Observer(NamedTuple):
     replica_header: bytes | None = None
     check_model: bool = False
     require_length: bool = False
+    count_tokens: Callable[[str], int] | None = None
+    prompts_counted: bool = False
 
     def masked(self, text: str) -> str:
         """The text without our secrets: a server may repeat the key that it refuses."""
@@ -158,6 +172,11 @@ class Exchange:
             self.complete = True
             self.keep_alive = self._parser.should_keep_alive()
 
+    def connecting(self, at_ns: int) -> None:
+        """The request begins with a connection of its own: its first try starts here."""
+        if self.first_try_ns is None:
+            self.first_try_ns = at_ns
+
     def tried(self, at_ns: int) -> None:
         """An attempt began: its request is about to be written, or its connection could not be opened."""
         self.attempts += 1
@@ -234,7 +253,8 @@ class Exchange:
         event_ns, tokens, merged = self._token_times(events, answer, stamps)
         event_ns -= epoch_ns
         job = self.job
-        output_tokens, source = _count(answer.output_tokens, len(event_ns))
+        output_tokens, source = _count_output(events.data, answer, observer)
+        prompt_tokens, prompt_source = _count_prompt(answer, job, observer)
         return Record(
             stage=job.stage,
             worker=observer.worker,
@@ -245,8 +265,9 @@ class Exchange:
             sent_ns=_since(self.sent_ns, epoch_ns),
             connected_ns=_since(self.connected_ns, epoch_ns),
             first_byte_ns=int(stamps[0]) - epoch_ns if len(stamps) else None,
-            first_token_ns=int(event_ns[0]) if len(event_ns) else None,
-            first_answer_ns=_first_answer(event_ns, answer),
+            # nobody sees the first token of an answer that comes as a whole
+            first_token_ns=int(event_ns[0]) if len(event_ns) and observer.api.streams else None,
+            first_answer_ns=_first_answer(event_ns, answer) if observer.api.streams else None,
             last_token_ns=int(event_ns[-1]) if len(event_ns) else None,
             end_ns=self.ended_ns - epoch_ns,
             event_ns=event_ns,
@@ -259,11 +280,11 @@ class Exchange:
             finish_reason=answer.finish_reason,
             asked_prompt_tokens=job.asked_prompt_tokens,
             asked_output_tokens=job.asked_output_tokens,
-            prompt_tokens=answer.prompt_tokens,
+            prompt_tokens=prompt_tokens,
             output_tokens=output_tokens,
             reasoning_tokens=answer.reasoning_tokens,
             cached_tokens=answer.cached_tokens,
-            prompt_tokens_source=Source.USAGE if answer.prompt_tokens is not None else None,
+            prompt_tokens_source=prompt_source,
             output_tokens_source=source,
             model=job.model,
             model_answered=answer.model,
@@ -287,15 +308,18 @@ class Exchange:
 
     def _judge(self, observer: Observer) -> _Judged:
         body = b"".join(self._chunks)
+        judge_body, judge_answer = (
+            (judge_document, judge_stream) if observer.api.streams else (judge_no_document, judge_whole)
+        )
         failure = judge_head(self.status, self.head, body)
         events = observer.api.split(body if failure is None else b"")
         if failure is None and not events.data:
-            failure = judge_document(self.head, body, complete=self.complete)
+            failure = judge_body(self.head, body, complete=self.complete)
         if failure is not None:
             return _Judged(events, Answer(), self.failure or failure)
         answer = observer.api.read(events.data, events.names)
         cut = events.unterminated and answer.unreadable == len(events.data) - 1
-        failure = self.failure or judge_stream(answer, body, complete=self.complete and not cut)
+        failure = self.failure or judge_answer(answer, body, complete=self.complete and not cut)
         return _Judged(events, answer, failure or _judge_promises(answer, self.job, observer))
 
     def _token_times(self, events: sse.Events, answer: Answer, stamps: Stamps) -> tuple[Stamps, Counts | None, int]:
@@ -323,11 +347,27 @@ def _judge_promises(answer: Answer, job: Job, observer: Observer) -> Failure | N
     return None
 
 
-def _count(told: int | None, events: int) -> tuple[int | None, Source | None]:
-    """Output tokens and where the number comes from: the server's usage first, else the number of token events."""
-    if told is not None:
-        return told, Source.USAGE
-    return (events, Source.EVENTS) if events else (None, None)
+def _count_output(data: list[bytes], answer: Answer, observer: Observer) -> tuple[int | None, Source | None]:
+    """Output tokens and where the number comes from: the server's usage first, then a tokenizer, then token events."""
+    if answer.output_tokens is not None:
+        return answer.output_tokens, Source.USAGE
+    if not answer.token_events:
+        return None, None
+    api = observer.api
+    if observer.count_tokens is not None:
+        texts = api.written(data) if api.written is not None else [api.text(data)]
+        if tokens := sum(observer.count_tokens(text) for text in texts if text):
+            return tokens, Source.TOKENIZER
+    return (len(answer.token_events), Source.EVENTS) if api.streams else (None, None)
+
+
+def _count_prompt(answer: Answer, job: Job, observer: Observer) -> tuple[int | None, Source | None]:
+    """Tokens of an answered prompt: the server's usage first, else what a tokenizer counted when it was made."""
+    if answer.prompt_tokens is not None:
+        return answer.prompt_tokens, Source.USAGE
+    if not (answer.token_events and observer.prompts_counted) or job.asked_prompt_tokens is None:
+        return None, None
+    return job.asked_prompt_tokens, Source.TOKENIZER
 
 
 def _first_answer(event_ns: Stamps, answer: Answer) -> int | None:

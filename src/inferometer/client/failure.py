@@ -71,7 +71,32 @@ def judge_document(head: Head, body: bytes, *, complete: bool) -> Failure | None
     if document is not None and document[1] == b"<":
         return Failure(Outcome.NOT_STREAMING, f"the answer is a web page of {len(body)} bytes, not a stream of events")
     what = "lines of JSON" if "ndjson" in kind or "jsonl" in kind else "one document"
-    return Failure(Outcome.NOT_STREAMING, f"the server answered with {what} of {len(body)} bytes instead of a stream")
+    told = f"the server answered with {what} of {len(body)} bytes instead of a stream"
+    return Failure(Outcome.NOT_STREAMING, f"{told}; to measure such answers as they are, give --disable-stream")
+
+
+def judge_no_document(head: Head, body: bytes, *, complete: bool) -> Failure | None:
+    """What a body is that was to be one JSON object and is none."""
+    kind = head.get(b"content-type", b"").decode("latin-1").lower()
+    if not complete:
+        return Failure(Outcome.TRUNCATED, "the connection ended inside the body")
+    if not body.strip():
+        return Failure(Outcome.EMPTY, "the body is empty")
+    start = _DOCUMENT.match(body)
+    if kind.startswith("text/event-stream") or body.startswith((b"data:", b"event:")):
+        said = "a stream of events where one document was asked for: leave --disable-stream out"
+    elif start is not None and start[1] == b"<":
+        said = f"a web page of {len(body)} bytes, not JSON"
+    else:
+        said = f"{len(body)} bytes that are not a JSON object"
+    return Failure(Outcome.MALFORMED, f"the answer is {said}")
+
+
+def judge_whole(answer: Answer, body: bytes, *, complete: bool) -> Failure | None:
+    """As ``judge_stream``, of an answer that is one document."""
+    failure = judge_stream(answer, body, complete=complete)
+    nothing = failure is not None and failure.outcome is Outcome.EMPTY
+    return Failure(Outcome.EMPTY, "the answer has no text") if nothing else failure
 
 
 def judge_stream(answer: Answer, body: bytes, *, complete: bool) -> Failure | None:

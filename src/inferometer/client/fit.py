@@ -6,6 +6,9 @@ from inferometer.client.apis import APIS
 from inferometer.config.models import ConversationWorkload, Plan
 from inferometer.errors import UserError
 
+#: Metrics that need more than one event.
+_OF_STREAMS = ("ttft", "tpot", "itl")
+
 
 def check_fit(plan: Plan) -> list[str]:
     """Remarks on what the API of the target cannot be told.
@@ -26,6 +29,12 @@ def check_fit(plan: Plan) -> list[str]:
     for what, wanted in wants.items():
         if wanted:
             raise UserError(f"the API {name} {what}")
-    if workload.ignore_eos and api.ignore_eos is None and api.generates:
-        return [f"the API {name} cannot be told to ignore the end of the text: answers end where the model ends them"]
-    return []
+    remarks = {
+        f"the API {name} cannot be told to ignore the end of the text: answers end where the model ends them": (
+            workload.ignore_eos and api.ignore_eos is None and api.generates
+        ),
+        "without a stream there are no TTFT, TPOT and ITL: limits on them do not apply": (
+            not workload.stream and any(slo.metric in _OF_STREAMS for slo in plan.scenario.slos)
+        ),
+    }
+    return [remark for remark, holds in remarks.items() if holds]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from inferometer.client.answers import Body, merged
-from inferometer.client.apis import APIS, Api
+from inferometer.client.apis import Api, spoken
 from inferometer.client.exchange import Job
 from inferometer.config.models import Asking, ModelShare, Phase, Plan
 from inferometer.workload.asks import Ask, Asks
@@ -29,14 +29,18 @@ class JobWriter(NamedTuple):
     next: Callable[[Job, str], Job]
 
 
-def request_head(path: str, host: str, headers: dict[str, str]) -> bytes:
+def request_head(
+    path: str, host: str, headers: dict[str, str], *, stream: bool = True, keep_alive: bool = True
+) -> bytes:
     """The request line and the headers that all requests share. Header values must not hold line breaks."""
     ours = {
         "host": host,
         "content-type": "application/json",
-        "accept": "text/event-stream, application/json",
+        "accept": "text/event-stream, application/json" if stream else "application/json",
         "accept-encoding": "identity",  # without it any coding is allowed (RFC 9110, 12.5.3)
     }
+    if not keep_alive:
+        ours["connection"] = "close"  # the server need not wait for another request (RFC 9112, 9.6)
     lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in (ours | headers).items())]
     return "".join(line + "\r\n" for line in lines).encode("latin-1")
 
@@ -44,7 +48,7 @@ def request_head(path: str, host: str, headers: dict[str, str]) -> bytes:
 def job_writer(plan: Plan, asks: Asks, head: bytes) -> JobWriter:
     """The functions that turn what a plan asks into bytes. ``head`` is the start of every request."""
     workload = plan.scenario.workload
-    api = APIS[plan.target.api]
+    api = spoken(plan.target.api, stream=workload.stream)
     fixed = _fixed(api, workload)
     adapter = api.adapter if plan.target.models else None
     told = {name.lower() for name in plan.target.headers}

@@ -6,8 +6,20 @@ from typing import Any
 
 import msgspec
 
-from inferometer.client.answers import DONE, UNREADABLE, Answer, Body, Count, decode, decoder, error_in, leading
-from inferometer.client.prompts import messages_of, parts_of, text_or_ids
+from inferometer.client.answers import (
+    DONE,
+    UNREADABLE,
+    Answer,
+    Body,
+    Count,
+    call_text,
+    decode,
+    decoder,
+    error_in,
+    leading,
+    without_done,
+)
+from inferometer.client.prompts import messages_of, parts_of, text_of, text_or_ids
 from inferometer.workload.asks import Ask
 
 
@@ -32,6 +44,7 @@ class _Delta(msgspec.Struct, gc=False):
 class _Choice(msgspec.Struct, gc=False):
     text: str | None = None
     delta: _Delta | None = None
+    message: _Delta | None = None
     finish_reason: str | None = None
 
 
@@ -83,9 +96,24 @@ def read(data: list[bytes], names: list[bytes] | None) -> Answer:
     answer = Answer()
     if data[-1:] == [DONE]:
         data, answer.done = data[:-1], True
-    if not data:
-        return answer
-    chunks = decode(_CHUNKS, data, answer)
+    return _told(decode(_CHUNKS, data, answer), data, names, answer) if data else answer
+
+
+def read_whole(data: list[bytes], names: list[bytes] | None) -> Answer:
+    """What a document says, without a stream."""
+    answer = Answer()
+    return _told(_documents(data, answer), data, names, answer)
+
+
+def _documents(data: list[bytes], answer: Answer) -> list[_Chunk]:
+    """Documents as chunks: their messages stand where a stream has deltas."""
+    documents = decode(_CHUNKS, data, answer) if data else []
+    for choice in (choice for one in documents for choice in one.choices or ()):
+        choice.delta = choice.message
+    return documents
+
+
+def _told(chunks: list[_Chunk], data: list[bytes], names: list[bytes] | None, answer: Answer) -> Answer:
     answer.token_events = [
         position
         for position, chunk in enumerate(chunks)
@@ -194,9 +222,43 @@ def _find_error(chunks: list[_Chunk], names: list[bytes] | None) -> str | None:
 
 def text(data: list[bytes]) -> str:
     """The answer without its reasoning, which no next turn repeats."""
-    choices = (chunk.choices[0] for chunk in decode(_CHUNKS, data, Answer()) if chunk.choices)
+    return _text_of(decode(_CHUNKS, data, Answer()))
+
+
+def text_whole(data: list[bytes]) -> str:
+    """The same of a document."""
+    return _text_of(_documents(data, Answer()))
+
+
+def _text_of(chunks: list[_Chunk]) -> str:
+    choices = (chunk.choices[0] for chunk in chunks if chunk.choices)
     parts = (choice.text or (choice.delta and choice.delta.content) for choice in choices)
     return "".join(part for part in parts if isinstance(part, str))
+
+
+def written(data: list[bytes]) -> list[str]:
+    """Reasoning, answer, refusal and calls; nothing of several choices, whose tokens come in turn."""
+    data = without_done(data)
+    return _written(decode(_CHUNKS, data, Answer())) if _choices(data) == 1 else []
+
+
+def written_whole(data: list[bytes]) -> list[str]:
+    """The same of a document."""
+    return _written(_documents(data, Answer())) if _choices(data) == 1 else []
+
+
+def _written(chunks: list[_Chunk]) -> list[str]:
+    choices = [choice for chunk in chunks for choice in chunk.choices or ()]
+    deltas = [choice.delta for choice in choices if choice.delta is not None]
+    calls = [call.function for delta in deltas for call in delta.tool_calls or ()]
+    functions = (*calls, *(delta.function_call for delta in deltas))
+    return [
+        "".join(delta.reasoning_content or delta.reasoning or "" for delta in deltas),
+        "".join(choice.text or "" for choice in choices),
+        "".join(text_of(delta.content) for delta in deltas if delta.content),
+        "".join(delta.refusal or "" for delta in deltas),
+        "".join(call_text(function.name, function.arguments) for function in functions if function is not None),
+    ]
 
 
 def write_chat(model: str, ask: Ask) -> Body:

@@ -29,7 +29,10 @@ REFUSED_PAUSE_S = 0.1
 
 
 class Wiring(NamedTuple):
-    """What stays the same for all stages of a worker. ``clock`` None means userland stamps."""
+    """What stays the same for all stages of a worker. ``clock`` None means userland stamps.
+
+    Without ``keep_alive`` every request opens a connection of its own, as part of it.
+    """
 
     address: Address
     timeouts: Timeouts
@@ -37,6 +40,7 @@ class Wiring(NamedTuple):
     desk: Desk
     retries: Retries
     seed: int
+    keep_alive: bool = True
 
 
 class Shape(NamedTuple):
@@ -164,6 +168,8 @@ class Play:
 
     async def _connect_and_send(self, exchange: Exchange) -> None:
         began_ns = now_ns()
+        if not self._pool.keep_alive:
+            exchange.connecting(began_ns)
         made = await self._pool.connect()
         if isinstance(made, Failure):
             exchange.tried(began_ns)

@@ -16,16 +16,26 @@ AT_ONCE = 64
 
 
 class Pool:
-    """Idle connections, and the way to new ones. ``on_end`` is called when an exchange has ended, well or not."""
+    """Idle connections, and the way to new ones. ``on_end`` is called when an exchange has ended, well or not.
+
+    Without ``keep_alive`` none is ever idle: none is opened before the clock, and none is used twice.
+    """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, address: Address, connect_s: float, clock: RealtimeOffset | None
+        self,
+        loop: asyncio.AbstractEventLoop,
+        address: Address,
+        connect_s: float,
+        clock: RealtimeOffset | None,
+        *,
+        keep_alive: bool = True,
     ) -> None:
         self.inbox = Inbox(loop, collect=clock is not None)
         self.on_end: Callable[[Connection, Exchange], None] = lambda connection, _: connection.close()
         self._surroundings = Surroundings(loop, self.inbox, clock, self._ended)
         self._address = address
         self._connect_s = connect_s
+        self.keep_alive = keep_alive
         self._idle: list[Connection] = []
 
     def __len__(self) -> int:
@@ -34,6 +44,8 @@ class Pool:
 
     async def fill(self, wanted: int) -> Failure | None:
         """Open connections until ``wanted`` are idle. The first failure ends it and is returned."""
+        if not self.keep_alive:
+            return None
         self._idle = [connection for connection in self._idle if connection.usable()]
         while (missing := min(AT_ONCE, wanted - len(self._idle))) > 0:
             made = await asyncio.gather(*(self.connect() for _ in range(missing)))
@@ -51,9 +63,13 @@ class Pool:
         return None
 
     def put(self, connection: Connection) -> None:
-        """Keep a connection for the next request, if it is still open."""
-        if connection.is_open:
+        """Keep a connection for the next request, if it is still open and may be kept."""
+        if not connection.is_open:
+            return
+        if self.keep_alive:
             self._idle.append(connection)
+        else:
+            connection.close()
 
     def _ended(self, connection: Connection, exchange: Exchange) -> None:
         self.on_end(connection, exchange)

@@ -6,7 +6,18 @@ from typing import Any
 
 import msgspec
 
-from inferometer.client.answers import Answer, Body, Count, decode, decoder, error_in, leading, message_of, without_done
+from inferometer.client.answers import (
+    Answer,
+    Body,
+    Count,
+    call_text,
+    decode,
+    decoder,
+    error_in,
+    leading,
+    message_of,
+    without_done,
+)
 from inferometer.client.prompts import messages_of, parts_of
 from inferometer.workload.asks import Ask
 
@@ -75,7 +86,31 @@ class _Event(msgspec.Struct, gc=False):
     detail: Any = None
 
 
+class _Part(msgspec.Struct, gc=False):
+    type: str | None = None
+    text: str | None = None
+    refusal: str | None = None
+
+
+class _Output(msgspec.Struct, gc=False):
+    type: str | None = None
+    name: str | None = None
+    arguments: Any = None
+    content: list[_Part] | None = None
+    summary: list[_Part] | None = None
+
+
+class _Outputs(msgspec.Struct, gc=False):
+    output: list[_Output] | None = None
+    object: str | None = None
+    message: Any = None
+    code: Any = None
+    detail: Any = None
+
+
 _EVENTS = decoder(_Event)
+_RESPONSES = decoder(_Response)
+_OUTPUTS = decoder(_Outputs)
 
 
 def read(data: list[bytes], _names: list[bytes] | None) -> Answer:
@@ -131,6 +166,55 @@ def text(data: list[bytes]) -> str:
     """The answer without its reasoning."""
     events = decode(_EVENTS, without_done(data), Answer())
     return "".join(event.delta for event in events if event.type == _TEXT and isinstance(event.delta, str))
+
+
+def read_whole(data: list[bytes], _names: list[bytes] | None) -> Answer:
+    """What a response says that was not streamed."""
+    answer = Answer()
+    for outputs, response in zip(decode(_OUTPUTS, data, answer), decode(_RESPONSES, data, answer), strict=True):
+        items = outputs.output or ()
+        said = any(map(_speaks, items))
+        answer.token_events = [0] if said or any(map(_thinks, items)) else []
+        answer.reasoning_events = len(answer.token_events) - said
+        answer.error = error_in(msgspec.structs.asdict(outputs) | {"error": response.error, "usage": response.usage})
+        if response.status == "failed":
+            answer.error = answer.error or "the response failed"
+        _take("response.completed", response, answer)
+    return answer
+
+
+def _speaks(item: _Output) -> bool:
+    called = item.type is not None and item.type.endswith("_call")
+    return called or any(part.refusal or (part.text and item.type != "reasoning") for part in item.content or ())
+
+
+def _thinks(item: _Output) -> bool:
+    return any(part.text for part in (*(item.content or ()), *(item.summary or ())))
+
+
+def text_whole(data: list[bytes]) -> str:
+    """The answer without its reasoning, of a response that was not streamed."""
+    items = (item for outputs in decode(_OUTPUTS, data, Answer()) for item in outputs.output or ())
+    parts = (part for item in items for part in item.content or ())
+    return "".join(part.text or "" for part in parts if part.type == "output_text")
+
+
+def written(data: list[bytes]) -> list[str]:
+    """Reasoning, answer and calls."""
+    events = [event for event in decode(_EVENTS, without_done(data), Answer()) if _carries_text(event)]
+    return [
+        "".join(call_text(None, event.delta) for event in events if event.type in _REASONING),
+        "".join(call_text(None, event.delta) for event in events if event.type in _SAID),
+        *(event.item.name or "" for event in events if event.item is not None),
+    ]
+
+
+def written_whole(data: list[bytes]) -> list[str]:
+    """The same of a response that was not streamed."""
+    items = [item for outputs in decode(_OUTPUTS, data, Answer()) for item in outputs.output or ()]
+    parts = [part for item in items for part in item.content or item.summary or ()]
+    calls = [call_text(item.name, item.arguments) for item in items]
+    return [*(part.text or part.refusal or "" for part in parts), *calls]
 
 
 def write(model: str, ask: Ask) -> Body:

@@ -1,4 +1,4 @@
-"""``/generate_stream`` of Hugging Face's text-generation-inference (TGI)."""
+"""``/generate_stream`` and ``/generate`` of Hugging Face's text-generation-inference (TGI)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,26 @@ class _Event(msgspec.Struct, gc=False):
     detail: Any = None
 
 
+class _Prefill(msgspec.Struct, gc=False):
+    id: int | None = None
+
+
+class _WholeDetails(msgspec.Struct, gc=False):
+    finish_reason: str | None = None
+    generated_tokens: Count | None = None
+    prefill: list[_Prefill] | None = None
+
+
+class _Document(msgspec.Struct, gc=False):
+    generated_text: str | None = None
+    details: _WholeDetails | None = None
+    error: Any = None
+    message: Any = None
+    detail: Any = None
+
+
 _EVENTS = decoder(_Event)
+_DOCUMENTS = decoder(_Document)
 
 
 def read(data: list[bytes], _names: list[bytes] | None) -> Answer:
@@ -59,6 +78,25 @@ def _text(event: _Event) -> str:
 
 def _error(event: _Event) -> str | None:
     return None if event.token is not None else error_in(msgspec.structs.asdict(event))
+
+
+def read_whole(data: list[bytes], _names: list[bytes] | None) -> Answer:
+    """What ``/generate`` says. It names the tokens of the prompt only if asked for its ``decoder_input_details``."""
+    answer = Answer()
+    for document in decode(_DOCUMENTS, data, answer):
+        answer.token_events = [0] if document.generated_text else []
+        if document.generated_text is None:
+            answer.error = error_in(msgspec.structs.asdict(document))
+        details = document.details or _WholeDetails()
+        answer.finish_reason = details.finish_reason
+        answer.output_tokens = details.generated_tokens
+        answer.prompt_tokens = len(details.prefill) if details.prefill else None
+    return answer
+
+
+def text_whole(data: list[bytes]) -> str:
+    """The answer that was not streamed."""
+    return "".join(document.generated_text or "" for document in decode(_DOCUMENTS, data, Answer()))
 
 
 def text(data: list[bytes]) -> str:

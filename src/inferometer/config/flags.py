@@ -60,6 +60,7 @@ _ENDPOINTS = {
     "/api/chat": "ollama-chat",
     "/api/generate": "ollama-generate",
     "/inference/v1/generate": "vllm-generate",
+    "/generate": "tgi",
 }
 
 
@@ -99,6 +100,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("prometheus-token-env", "target.telemetry.prometheus.bearer_env"),
     Flag("fact", "target.facts", pair, "+"),
     Flag("replica-header", "target.replica_header"),
+    Flag("no-keepalive", "target.keep_alive", nargs="no", help="open a connection for every request, timed with it"),
     Flag("timeout-connect", "target.timeouts.connect_s", float),
     Flag("timeout-first-token", "target.timeouts.first_token_s", float),
     Flag("timeout-between-tokens", "target.timeouts.between_tokens_s", float),
@@ -139,6 +141,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("random-output-min", "scenario.workload.output_tokens.min", int, help="fewest output tokens"),
     Flag("random-output-max", "scenario.workload.output_tokens.max", int, help="most output tokens"),
     *SYNTHETIC_FLAGS,
+    Flag("disable-stream", "scenario.workload.stream", nargs="no", help="ask for each answer at once, as one document"),
     Flag("ignore-eos", "scenario.workload.ignore_eos", nargs="yes"),
     Flag("require-length", "scenario.workload.require_length", nargs="yes"),
     Flag("extra-body", "scenario.workload.extra_body", json_object),
@@ -154,6 +157,9 @@ FLAGS: tuple[Flag, ...] = (
         nargs="+",
         help="limits that the run has to keep, else exit code 1: ttft_p95_ms<=200 'success_rate>=99% @ concurrency 8'",
     ),
+    Flag("repeat", "scenario.repeats", int),
+    Flag("shuffle-stages", "scenario.shuffle_stages", nargs="yes"),
+    Flag("until-precision", "scenario.until_precision", nargs="+"),
     Flag("stop-failed-share", "scenario.stop_early.failed_share", float),
     Flag("stop-ttft-p95", "scenario.stop_early.ttft_p95_ms", float),
     Flag("stop-e2el-p95", "scenario.stop_early.e2el_p95_ms", float),

@@ -22,8 +22,10 @@ from pydantic import (
 
 from inferometer.config.frozen import Frozen
 from inferometer.config.lengths import Grid, Lengths, RequestClass, in_cells
+from inferometer.config.levels import Levels
 from inferometer.config.loads import Closed, ClosedLoop, Load, Open, OpenLoop, Ramp, Sine, Step, Steps, TraceLoop, Users
 from inferometer.config.pauses import Pause
+from inferometer.config.repeats import FEWEST_ROUNDS, check, precision, rounds
 from inferometer.config.telemetry import Telemetry, Url
 from inferometer.config.thresholds import checked
 from inferometer.config.workloads import (
@@ -171,6 +173,10 @@ class Target(Frozen):
     ca_file: str | None = Field(None, description="file with the certificates of your own authority (PEM)")
     client_cert: str | None = Field(None, description="file with this client's certificate, and its key if not apart")
     client_key: str | None = Field(None, description="file with the key of the client's certificate")
+    keep_alive: bool = Field(
+        True,
+        description="connections are kept for the next request; otherwise each request opens its own, timed with it",
+    )
     timeouts: Timeouts = Timeouts()
     retries: Retries = Retries()
     tokenizer: str | None = Field(
@@ -230,6 +236,7 @@ class Stage(Frozen):
     warmup_s: float = Field(0.0, ge=0, description="seconds at the beginning of the load whose requests do not count")
     cooldown_s: float = Field(0.0, ge=0, description="seconds at the end of the load whose requests do not count")
     pause_s: float = Field(0.0, ge=0, description="seconds of rest before the stage begins")
+    repeat: int | None = Field(None, ge=1, description="round that the stage is part of; set where stages are repeated")
     same_prompts: bool = Field(False, description="ask what the stage before asked, instead of something new")
     input_tokens: Lengths | None = Field(None, description="prompt tokens per request, if not those of the workload")
     output_tokens: Lengths | None = Field(None, description="output tokens per request, if not those of the workload")
@@ -296,7 +303,36 @@ class Scenario(Frozen):
     thresholds: tuple[str, ...] = Field(
         (), description="limits on figures of each stage, such as ttft_p95_ms<=200; one that is missed ends in code 1"
     )
+    levels: Levels | None = Field(None, description="limits on the whole run, which are shown when it has ended")
     stop_early: StopEarly = StopEarly()
+    repeats: int = Field(1, ge=1, le=1000, description="rounds in which all stages are played, one after the other")
+    shuffle_stages: bool = Field(False, description="play the stages of each round in an order drawn from the seed")
+    until_precision: tuple[str, ...] = Field(
+        (),
+        description="end before the last round, but not before the third, as soon as these figures are known so well: "
+        "ttft_p95:5% for a 95 % interval of +-5 %",
+    )
+
+    @field_validator("until_precision")
+    @classmethod
+    def _can_be_reached(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        for text in texts:
+            precision(text)
+        return texts
+
+    @model_validator(mode="after")
+    def _fitting_rounds(self) -> Scenario:
+        check([stage.repeat for stage in self.stages], self.repeats)
+        if self.until_precision and self.repeats < FEWEST_ROUNDS:
+            raise ValueError(f"until_precision needs repeats of {FEWEST_ROUNDS} or more, which it can cut short")
+        if self.shuffle_stages and any(stage.same_prompts for stage in self.stages):
+            raise ValueError("same_prompts asks what the stage before asked: shuffled stages have no fixed one")
+        return self
+
+    @property
+    def to_be_played(self) -> bool:
+        """Whether stages stand there once that are to be played in rounds."""
+        return (self.repeats > 1 or self.shuffle_stages) and all(stage.repeat is None for stage in self.stages)
 
     @field_validator("thresholds")
     @classmethod
@@ -339,7 +375,7 @@ class Engine(Frozen):
     profile: str = Field("l4-qwen2.5-0.5b", description="simulator profile, or path of a GGUF file")
 
 
-MetricName = Literal["ttft", "tpot", "itl", "event_gap", "e2el", "ntpot"]
+MetricName = Literal["ttft", "tpot", "itl", "event_gap", "e2el", "ntpot", "connect", "ttfb"]
 Percent = Annotated[float, Field(gt=0, lt=100)]
 
 
@@ -366,3 +402,18 @@ class Plan(Frozen):
     )
     stamps: Literal["auto", "kernel", "userland"] = Field("auto", description="who stamps the bytes received")
     report: ReportOptions = ReportOptions()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve_rounds(cls, document: Any) -> Any:
+        if not isinstance(document, dict):
+            return document
+        try:
+            scenario = Scenario.model_validate(document.get("scenario"))
+        except ValidationError:  # the scenario itself says what is wrong, and where
+            return document
+        if not scenario.to_be_played:
+            return document
+        seed = document.get("seed", 0) if scenario.shuffle_stages else None
+        played = rounds([stage.model_dump() for stage in scenario.stages], scenario.repeats, seed)
+        return document | {"scenario": scenario.model_dump() | {"stages": played}}

@@ -21,6 +21,8 @@ _LATENCIES = (
     "ttft_from_send",
     "e2el_from_send",
     "ntpot_from_send",
+    "connect",
+    "ttfb",
 )
 _HIGHER = (
     "requests_per_s",

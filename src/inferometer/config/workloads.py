@@ -26,6 +26,7 @@ class Asking(Frozen):
     and ``{request_id}`` stand for those of the request.
     """
 
+    stream: bool = Field(True, description="answers as streams of tokens; otherwise each is one document")
     ignore_eos: bool = Field(False, description="ask the server to go on to the full output length")
     require_length: bool = Field(False, description="an answer with fewer tokens than asked for is a failure")
     extra_body: dict[str, Any] = Field(default_factory=dict, description="JSON object merged into every request body")

@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 
 from inferometer.analysis.diagnosis import Finding
+from inferometer.analysis.rounds import view
 from inferometer.analysis.thresholds import Judged
-from inferometer.report import reading
+from inferometer.report import reading, repeated
 from inferometer.report.comparison import ticks
 from inferometer.report.groups import tables
 from inferometer.report.tables import FEW, by_model, level, sweep
@@ -31,7 +32,11 @@ SECTIONS = {
     "ttft_from_send": ("Time to First Token from Send", "TTFT from send"),
     "e2el_from_send": ("End-to-end Latency from Send", "E2EL from send"),
     "ntpot_from_send": ("Normalised Time per Token from Send", "NTPOT from send"),
+    "connect": ("Connection Time", "connect"),
+    "ttfb": ("Time to First Byte", "TTFB"),
 }
+#: Engines whose names of metrics are known, as they write themselves.
+ENGINES = {"vllm": "vLLM", "sglang": "SGLang", "tgi": "TGI", "llamacpp": "llama.cpp", "litellm": "LiteLLM"}
 _COLOURS = {"VALID": "\x1b[1;32m", "CLIENT-LIMITED": "\x1b[1;33m", "INVALID": "\x1b[1;31m"}
 _RESET = "\x1b[0m"
 _EXAMPLE_CHARACTERS = 200
@@ -43,7 +48,7 @@ _STATES = {
 
 
 def render(summary: dict[str, Any], colour: bool = False, *, unicode: bool = True) -> str:
-    """Every stage of ``analysis.summary.summarise``, then the sweep if there are several.
+    """Every stage of ``analysis.summary.summarise``, repeats of one together, then the sweep if there are several.
 
     Args:
         summary: as made by ``summarise`` or read from ``summary.json``.
@@ -51,13 +56,13 @@ def render(summary: dict[str, Any], colour: bool = False, *, unicode: bool = Tru
         NO_COLOR.
         unicode: ticks and crosses of thresholds as such; the caller knows what the stream can write.
     """
-    stages = summary["stages"]
+    stages = view(summary)["stages"]
     if not stages:
         return "No stage was begun: there is nothing to show.\n"
-    blocks = [stage_result(stage, summary["report"], colour=colour) for stage in stages]
-    if len(stages) > 1:
+    blocks = [stage_result(stage, summary["report"], colour=colour, engine=summary.get("engine")) for stage in stages]
+    if len(summary["stages"]) > 1:
         titled = [f"{_heading(stage)}\n{block}" for stage, block in zip(stages, blocks, strict=True)]
-        blocks = [*titled, sweep(summary)]
+        blocks = [*titled, sweep(summary), *filter(None, [repeated.table(summary)])]
     if judged := summary.get("thresholds"):
         blocks.append(_thresholds(judged, unicode=unicode))
     if findings := summary.get("reading"):
@@ -76,8 +81,13 @@ def _thresholds(judged: list[dict[str, Any]], *, unicode: bool) -> str:
     return f"Thresholds: {count}.\n{ticks(msgspec.convert(judged, list[Judged]), unicode=unicode)}"
 
 
-def stage_result(stage: dict[str, Any], report: dict[str, Any], *, colour: bool = False) -> str:
-    """One stage. ``report`` holds ``percentile_metrics`` and ``percentiles`` (as text: "99", "99.9")."""
+def stage_result(
+    stage: dict[str, Any], report: dict[str, Any], *, colour: bool = False, engine: str | None = None
+) -> str:
+    """One stage. ``report`` holds ``percentile_metrics`` and ``percentiles`` (as text: "99", "99.9").
+
+    ``engine`` is what the server says it is.
+    """
     lines = [
         _rule("Serving Benchmark Result", "="),
         *_verdict(stage["verdict"], colour=colour),
@@ -86,7 +96,7 @@ def stage_result(stage: dict[str, Any], report: dict[str, Any], *, colour: bool 
         *_steady(stage),
         *_lengths(stage["lengths"]),
         *_client(stage["verdict"]["figures"]),
-        *_server(stage.get("server")),
+        *_server(stage.get("server"), engine),
         *_failures(stage["counts"]["failures"]),
         *_attempts(stage.get("attempts")),
         *_models(stage.get("models", [])),
@@ -162,8 +172,12 @@ def _totals(stage: dict[str, Any]) -> list[str]:
 
 
 def _latencies(metrics: dict[str, Any], report: dict[str, Any]) -> Iterator[str]:
-    """A section for each metric that was asked for, each followed by its latency from the real send, if it has one."""
-    asked = report["percentile_metrics"]
+    """A section for each metric that was asked for, each followed by its latency from the real send, if it has one.
+
+    Before them is what each request spent on its connection, and what is known of answers that were not streamed.
+    """
+    ahead = ("connect",) if "ttft" in metrics else ("connect", "ttfb")
+    asked = dict.fromkeys((*ahead, *report["percentile_metrics"]))
     for name in (shown for metric in asked for shown in (metric, f"{metric}_from_send")):
         if name in metrics and name in SECTIONS:
             yield from _latency(metrics[name], *SECTIONS[name], report["percentiles"])
@@ -206,7 +220,9 @@ def _lengths(lengths: dict[str, Any]) -> Iterator[str]:
 
 
 def _client(figures: dict[str, Any]) -> list[str]:
-    """What the instrument did while it measured."""
+    """What the instrument did while it measured; each repeat of a stage has figures of its own."""
+    if not figures:
+        return []
     percent = {name: _percent(figures.get(name)) for name in figures}
     return [
         _rule("Instrument"),
@@ -227,11 +243,11 @@ def _percent(share: float | None) -> float | None:
     return None if share is None else 100 * share
 
 
-def _server(server: dict[str, Any] | None) -> Iterator[str]:
-    """What the server said of the same time."""
+def _server(server: dict[str, Any] | None, itself: str | None) -> Iterator[str]:
+    """What the server said of the same time; ``itself`` is what it says it is."""
     if server is None:
         return
-    yield _rule("Server" if server["compared_with"] is None else f"Server ({server['compared_with']})")
+    yield _rule(_server_title(server["compared_with"], itself))
     engine = server["engines"].get(server["compared_with"], {})
     yield from _number("Requests running, peak:", server["running_peak"])
     yield from _number("Requests waiting, peak:", server["waiting_peak"])
@@ -247,6 +263,13 @@ def _server(server: dict[str, Any] | None) -> Iterator[str]:
             yield from _count(f"{name.replace('_', ' ').capitalize()}, client - server:", pair["difference"])
     for note in server["notes"]:
         yield textwrap.fill(note, _NOTE_WIDTH, initial_indent="  ", subsequent_indent="    ")
+
+
+def _server_title(speaks: str | None, itself: str | None) -> str:
+    """The names of metrics say whose they are, not who uses them: others than vLLM speak vLLM's."""
+    if itself is not None:
+        return f"Server: {itself}"
+    return "Server" if speaks is None else f"Server ({ENGINES[speaks]} metrics)"
 
 
 def _failures(failures: list[dict[str, Any]]) -> Iterator[str]:
@@ -282,7 +305,9 @@ def _notes(verdict: dict[str, Any]) -> list[str]:
 
 
 def _heading(stage: dict[str, Any]) -> str:
-    """One line that names a stage by its load."""
+    """One line that names a stage by its load, and its repeats if it has some."""
+    if stage.get("repeats"):
+        return repeated.heading(stage)
     kind = {"closed": "concurrency", "users": "users"}.get(stage["load"]["type"], "request rate")
     name = f" ({stage['name']})" if stage.get("name") else ""
     return f"Stage {stage['stage'] + 1}{name}: {kind} {level(stage['load'])}"

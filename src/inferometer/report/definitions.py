@@ -12,9 +12,15 @@ This page is made from the tables in `analysis/metrics.py` and `analysis/window.
 
 A *token event* carries text, reasoning text or tool-call text; an event with only a role or only usage is not one.
 *Start* is the scheduled time in an open loop and the send in a closed loop, of the first try if a request was tried
-again; latencies "from send" count from the send of its last try. *Output tokens* are what the server's
-usage says, else the tokenizer's count, else the number of token events; the result shows the source where it is not
-usage.
+again; latencies "from send" count from the send of its last try. Where each request opens its own connection
+(`--no-keepalive`), a closed loop starts with that. *Output tokens* are what the server's usage says, else the
+tokenizer's count, else the number of token events; the result shows the source where it is not usage. A tokenizer
+counts what was written, reasoning and calls of tools included; special tokens, such as the end of the text, it never
+sees. It has counted prompts, too, when they were made.
+
+An answer that was not streamed (`--disable-stream`) is one document: its last byte ends E2EL, and nobody saw its first
+token. TTFB and the time of a connection are of the wire, and are there whatever comes over it; the end of a
+connection's opening is stamped by this process, not by the kernel.
 
 ## Latencies
 

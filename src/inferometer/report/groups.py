@@ -1,4 +1,4 @@
-"""Tables of parts of a stage: cold and warm prefixes, replicas, classes of requests, turns. Latencies in ms."""
+"""Tables of a stage: cold and warm prefixes, replicas, classes of requests, turns, connections. Latencies in ms."""
 
 from __future__ import annotations
 
@@ -32,6 +32,10 @@ def _name(key: str) -> Callable[[Entry], str]:
 
 def _count(key: str) -> Callable[[Entry], str]:
     return lambda entry: "-" if entry[key] is None else f"{entry[key]:.0f}"
+
+
+def _number(key: str) -> Callable[[Entry], str]:
+    return lambda entry: f"{entry[key]:.2f}"
 
 
 def _share(key: str) -> Callable[[Entry], str]:
@@ -83,6 +87,10 @@ _REPLICAS: Columns = {
     "TTFT p50": _percentile("ttft", "50"),
     "TTFT p95": _percentile("ttft", "95"),
 }
+_STEPS: Columns = {
+    "ms": _name("step"),
+    **{title: _number(f"{title}_ms") for title in ("min", "mean", "std", "median", "max")},
+}
 _CLASSES: Columns = {"class": _name("request_class"), **_SIZES, **_LATENCIES}
 _TURNS: Columns = {"turn": _turn, **_SIZES, "hit rate": _share("hit_rate"), **_LATENCIES}
 #: Key in a stage, title, columns.
@@ -91,6 +99,7 @@ _TABLES: tuple[tuple[str, str, Columns], ...] = (
     ("replicas", "Replicas", _REPLICAS),
     ("classes", "Classes of Requests", _CLASSES),
     ("turns", "Turns", _TURNS),
+    ("connection_times", "Times of Requests", _STEPS),
 )
 
 
@@ -119,10 +128,18 @@ def _how_even(stage: Entry) -> list[str]:
     return [f"Largest / fair share: {largest:.2f}, smallest: {smallest:.2f}; p of an even choice: {chance}"]
 
 
+def _served_within(stage: Entry) -> list[str]:
+    """As ``ab`` shows it: how many of the requests are served within which time."""
+    within = stage["served_within_ms"]
+    table = markdown(("served", *(f"{percent} %" for percent in within)), [["within", *map(short, within.values())]])
+    return ["", *table.splitlines(), f"Time per request, all in flight together: {stage['ms_per_request']:.2f} ms"]
+
+
 #: Lines under a table.
 _BELOW: dict[str, Callable[[Entry], list[str]]] = {
     "prefixes": _warm_of_cold,
     "replicas": _how_even,
     "classes": _nothing,
     "turns": _nothing,
+    "connection_times": _served_within,
 }

@@ -47,7 +47,7 @@ class Prepared(NamedTuple):
 
 
 def prepare(plan: Plan, directory: Path) -> Prepared:
-    """Resolve the models, try one stream of each, measure what the server makes of our prompts, lay files ready.
+    """Resolve the models, try one answer of each, measure what the server makes of our prompts, lay files ready.
 
     What is made of files goes into the run ``directory``. Raises ``UserError``.
     """
@@ -56,9 +56,10 @@ def prepare(plan: Plan, directory: Path) -> Prepared:
     models: list[str | None] = [*(one.name for one in plan.target.models)] or [plan.target.model]
     infos = [_patiently(_model, plan.target.model_copy(update={"model": model}), notes) for model in models]
     info = infos[0]
+    streamed = plan.scenario.workload.stream
     for known in infos:
         target = plan.target.model_copy(update={"model": known.id})
-        _patiently(_try_stream, target)
+        notes += _patiently(_try_answer, target, streamed)
     target = plan.target.model_copy(update={"model": info.id})
     plan = plan.model_copy(update={"target": target})
     plan, materials = lay_ready(plan, _prompts(plan, target, info), directory, notes)
@@ -104,11 +105,20 @@ def _model(target: Target, notes: list[str]) -> probe.ModelInfo:
     return known or probe.ModelInfo(target.model, None, None)
 
 
-def _try_stream(target: Target) -> None:
-    """One small stream over the very path of the run: a wrong path, key or model shows before the load, not after."""
-    stream = probe.stream(target, "Say yes.", max_tokens=4)
-    if stream.answer.error:
-        raise UserError(f"a trial stream of {target.base_url} ended with an error: {stream.answer.error}", 3)
+def _try_answer(target: Target, streamed: bool) -> list[str]:
+    """One small answer over the very path of the run: a wrong path, key or model shows before the load, not after.
+
+    A remark if it does not tell its tokens.
+    """
+    told = probe.stream(target, "Say yes.", max_tokens=4, streamed=streamed)
+    if told.answer.error:
+        kind = "stream" if streamed else "answer"
+        raise UserError(f"a trial {kind} of {target.base_url} ended with an error: {told.answer.error}", 3)
+    if told.answer.output_tokens is not None:
+        return []
+    instead = "each event counts as one" if streamed else "nobody knows their number"
+    how = "the tokenizer counts them" if target.tokenizer else f"{instead}; with --tokenizer they are counted"
+    return [f"{target.model or target.base_url} tells no number of output tokens: {how}"]
 
 
 def _prompts(plan: Plan, target: Target, info: probe.ModelInfo) -> PromptSpec:

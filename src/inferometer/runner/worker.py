@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from inferometer.client import tls
-from inferometer.client.apis import APIS
+from inferometer.client.apis import spoken
 from inferometer.client.clock import RealtimeOffset
 from inferometer.client.connection import KERNEL_STAMPS, Address, resolve
 from inferometer.client.counters import ABORT, Board, Counters
@@ -41,6 +41,7 @@ from inferometer.runner.builder import Builder
 from inferometer.runner.messages import Broken, Done, Prepare, Ready, Reply, Setup, decode_order, encode
 from inferometer.runner.share import Share, Whole, share, stage_seed
 from inferometer.telemetry import ask, machine
+from inferometer.workload.dataset_asks import counter
 from inferometer.workload.sources import asks_of, recorded_ns
 
 #: Connections opened before the clock of a load that has no cap.
@@ -102,9 +103,12 @@ def _obey(setup: Setup) -> None:
     writer = Writer(Path(setup.directory), setup.worker)
     engine = Engine(loop, _wiring(setup, plan, board, writer))
     loop.set_exception_handler(lambda _, context: _own_fault(engine, context))
-    url = urlsplit(ask.url(plan.target, plan.target.endpoint or APIS[plan.target.api].path))
+    stream, keep_alive = plan.scenario.workload.stream, plan.target.keep_alive
+    api = spoken(plan.target.api, stream=stream)
+    url = urlsplit(ask.url(plan.target, plan.target.endpoint or api.path))
     path = f"{url.path}?{url.query}" if url.query else url.path
-    head = request_head(path, url.netloc.rpartition("@")[2], ask.headers(plan.target))
+    host = url.netloc.rpartition("@")[2]
+    head = request_head(path, host, ask.headers(plan.target), stream=stream, keep_alive=keep_alive)
     jobs = job_writer(plan, asks_of(plan, setup.materials), head)
     builder = Builder(setup, head)
     post = Post(setup, plan, board, loop, engine, jobs, builder, recorded_ns(setup.materials))
@@ -219,8 +223,10 @@ def _wiring(setup: Setup, plan: Plan, board: Board, writer: Writer) -> Wiring:
     if kernel and not KERNEL_STAMPS:
         raise UserError("this system has no kernel receive stamps; use --stamps userland or auto")
     clock = RealtimeOffset() if kernel else None
+    workload = plan.scenario.workload
+    api = spoken(plan.target.api, stream=workload.stream)
     observer = Observer(
-        api=APIS[plan.target.api],
+        api=api,
         worker=setup.worker,
         epoch_ns=setup.epoch_ns,
         clock=Clock.KERNEL if kernel else Clock.USERLAND,
@@ -228,7 +234,10 @@ def _wiring(setup: Setup, plan: Plan, board: Board, writer: Writer) -> Wiring:
         secrets=ask.secrets(plan.target),
         replica_header=(plan.target.replica_header or "").lower().encode() or None,
         check_model=plan.target.check_model,
-        require_length=plan.scenario.workload.require_length,
+        require_length=workload.require_length,
+        count_tokens=counter(plan) if api.generates else None,
+        # nobody can say how many tokens a picture has
+        prompts_counted=plan.target.tokenizer is not None and workload.images is None,
     )
     return Wiring(
         address=_address(plan.target),
@@ -237,6 +246,7 @@ def _wiring(setup: Setup, plan: Plan, board: Board, writer: Writer) -> Wiring:
         desk=Desk(observer, Counters(board, setup.worker), writer.append),
         retries=plan.target.retries,
         seed=plan.seed,
+        keep_alive=plan.target.keep_alive,
     )
 
 

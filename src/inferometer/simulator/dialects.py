@@ -12,6 +12,7 @@ DIALECTS: dict[bytes, Dialect] = {
     b"/v1/messages": anthropic.DIALECT,
     b"/v1/embeddings": embeddings.DIALECT,
     b"/generate_stream": tgi.DIALECT,
+    b"/generate": tgi.WHOLE,
     b"/api/chat": ollama.CHAT,
     b"/api/generate": ollama.GENERATE,
     b"/inference/v1/generate": generate.DIALECT,

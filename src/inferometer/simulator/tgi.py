@@ -1,4 +1,4 @@
-"""TGI's ``/generate_stream``, as the simulator speaks it: what is asked, and the events of the answer. Pure."""
+"""TGI's ``/generate_stream`` and ``/generate``, as the simulator speaks them: what is asked, and the answer. Pure."""
 
 from __future__ import annotations
 
@@ -26,16 +26,24 @@ class _Parameters(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Body(msgspec.Struct, frozen=True, kw_only=True):
-    """POST /generate_stream."""
+    """POST /generate_stream or /generate, which differ in the path alone."""
 
     inputs: str
     parameters: _Parameters = _Parameters()
 
 
 def _read(body: bytes, served: Served) -> Ask:
+    return _asked(body, served, stream=True)
+
+
+def _read_whole(body: bytes, served: Served) -> Ask:
+    return _asked(body, served, stream=False)
+
+
+def _asked(body: bytes, served: Served, *, stream: bool) -> Ask:
     """An adapter is one of the models that are served."""
     asked = decode(body, _Body)
-    common = Common(model=asked.parameters.adapter_id, stream=True)
+    common = Common(model=asked.parameters.adapter_id, stream=stream)
     limit = asked.parameters.max_new_tokens or _NEW_TOKENS
     return ask_of(common, False, lambda: tokenize(_PICTURE.sub("", asked.inputs)), limit, served)
 
@@ -67,8 +75,17 @@ def _event(stream: Stream, progress: Progress, index: int, last: bool) -> dict[s
     }
 
 
-def _whole(stream: Stream, _progress: Progress) -> bytes:
-    return msgspec.json.encode({"generated_text": b"".join(stream.texts).decode()})
+def _whole(stream: Stream, progress: Progress) -> bytes:
+    """Without the tokens of the prompt, as servers have it that are not asked for ``decoder_input_details``."""
+    details = {
+        "finish_reason": _FINISH_REASONS[stream.answer.finish_reason],
+        "generated_tokens": progress.generated,
+        "seed": None,
+        "prefill": [],
+        "tokens": [],
+    }
+    return msgspec.json.encode({"generated_text": b"".join(stream.texts).decode(), "details": details})
 
 
 DIALECT = Dialect(events.named("tgi-"), _read, _following, _whole)
+WHOLE = Dialect(events.named("tgi-"), _read_whole, _following, _whole)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from inferometer.client.answers import merged
-from inferometer.client.apis import APIS, Answer
+from inferometer.client.apis import APIS, Answer, Api, spoken
 from inferometer.config.models import Target
 from inferometer.errors import UserError
 from inferometer.telemetry import ask
@@ -138,7 +138,7 @@ def complete(target: Target, prompt: Prompt | Messages, max_tokens: int = 50) ->
     named = with_model(target)
     if named.api not in _WHOLE:
         return _complete_by_stream(named, prompt, max_tokens)
-    reply = _post(named, {**_body(named, prompt), "max_tokens": max_tokens})
+    reply = _post(named, {**_body(named, prompt), "max_tokens": max_tokens}, path(named))
     content = _convert(ask.decoded(named, reply), _Answer, reply, "a completion")
     if not content.choices:
         raise UserError(f"{ask.shown(reply.url)} answers with an empty list of choices; does the model generate text?")
@@ -148,49 +148,54 @@ def complete(target: Target, prompt: Prompt | Messages, max_tokens: int = 50) ->
     )
 
 
-def stream(target: Target, prompt: str, max_tokens: int = 50) -> Stream:
-    """One streamed answer, asked for and read as in a run, but timed by hand: a check, not a measurement.
+def stream(target: Target, prompt: str, max_tokens: int = 50, *, streamed: bool = True) -> Stream:
+    """One answer, asked for and read as in a run, but timed by hand: a check, not a measurement.
+
+    Not ``streamed``: it comes at once, as one token event.
 
     Raises:
-        UserError: no stream came; the sentence says why and what to try.
+        UserError: no such answer came; the sentence says why and what to try.
     """
-    named = with_model(target)
-    reply = _ask_stream(named, prompt, max_tokens)
-    answer, ends = _read(named, reply)
+    named, api = with_model(target), spoken(target.api, stream=streamed)
+    reply = _ask(named, api, prompt, max_tokens)
+    answer, ends = _read(named, api, reply)
     return Stream(answer, _token_s(reply, ends), reply.seconds, reply.cut)
 
 
 def _complete_by_stream(target: Target, prompt: Prompt | Messages, max_tokens: int) -> Completion:
     """The answer as a run will ask for it: what other APIs tell of it, they tell in their streams."""
-    reply = _ask_stream(target, prompt, max_tokens)
-    answer, _ = _read(target, reply)
+    api = APIS[target.api]
+    reply = _ask(target, api, prompt, max_tokens)
+    if not api.split(reply.body).data:
+        api = spoken(target.api, stream=False)  # some servers know no streams
+    answer, _ = _read(target, api, reply)
     if answer.error is not None or answer.malformed is not None:
         raise UserError(f"{ask.shown(reply.url)} answers with an error: {answer.error or answer.malformed}")
-    api = APIS[target.api]
     text = api.text(api.split(reply.body).data)
     return Completion(text, answer.prompt_tokens, answer.output_tokens, answer.model, reply.seconds)
 
 
-def _ask_stream(target: Target, prompt: Prompt | Messages, max_tokens: int) -> ask.Reply:
-    api = APIS[target.api]
+def _ask(target: Target, api: Api, prompt: Prompt | Messages, max_tokens: int) -> ask.Reply:
     if api.needs_ids and isinstance(prompt, str):
         prompt = [FIRST_ID + number for number in range(len(prompt.split()))]  # any will do, one for each word
     body = api.write(str(target.model), Ask(prompt, None, max_tokens))
     if target.models and api.adapter is not None:
         body = merged(body, api.adapter(str(target.model)))
-    reply = _post(target, body)
+    reply = _post(target, body, target.endpoint or api.path)
     ask.refuse(target, reply)
     return reply
 
 
-def _read(target: Target, reply: ask.Reply) -> tuple[Answer, list[int]]:
-    """What a streamed answer says, and where its token events end in the body."""
-    api = APIS[target.api]
+def _read(target: Target, api: Api, reply: ask.Reply) -> tuple[Answer, list[int]]:
+    """What an answer says, and where its token events end in the body."""
     events = api.split(reply.body)
+    if not events.data and not api.streams:
+        ask.decoded(target, reply)
+        raise UserError(f"{ask.shown(reply.url)} does not answer with one JSON object: leave --disable-stream out")
     if not events.data and "text/event-stream" not in reply.content_type:
         ask.decoded(target, reply)  # says so if it is not even JSON
         raise UserError(
-            f"{ask.shown(reply.url)} does not stream: it answers with one JSON body; only streams can be measured"
+            f"{ask.shown(reply.url)} does not stream: it answers with one JSON body; --disable-stream measures that"
         )
     answer = api.read(events.data, events.names)
     if answer.error is not None:
@@ -233,10 +238,10 @@ def path(target: Target) -> str:
     return target.endpoint or APIS[target.api].path
 
 
-def _post(target: Target, body: dict[str, Any]) -> ask.Reply:
+def _post(target: Target, body: dict[str, Any], at: str) -> ask.Reply:
     told = {name.lower() for name in target.headers}
     own = {name: value for name, value in APIS[target.api].headers.items() if name not in told}
-    reply = ask.fetch(target.model_copy(update={"headers": own | target.headers}), path(target), body)
+    reply = ask.fetch(target.model_copy(update={"headers": own | target.headers}), at, body)
     try:
         ask.refuse(target, reply)
     except ask.RefusedError as error:

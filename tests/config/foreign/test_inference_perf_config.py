@@ -209,6 +209,20 @@ def test_what_is_said_of_every_request(tmp_path: Path) -> None:
     assert plan.scenario.workload.extra_body == {"response_format": {"type": "json_object"}}
 
 
+@pytest.mark.parametrize(
+    ("api", "streamed"),
+    [
+        ({"streaming": True}, True),
+        ({"streaming": False}, False),
+        ({"streaming": None}, False),
+        ({"type": "embeddings", "streaming": None}, True),
+    ],
+)
+def test_answers_are_streamed_where_the_file_says_so(tmp_path: Path, api: dict[str, Any], streamed: bool) -> None:
+    """inference-perf's own default is no stream; embeddings have no other form."""
+    assert plan_with(tmp_path, api=api).scenario.workload.stream is streamed
+
+
 def test_limits_retries_adapters_and_seed(tmp_path: Path) -> None:
     load = {
         "request_timeout": 45,

@@ -118,8 +118,6 @@ def _target(config: Config, data: Sent, reader: Reader, environment: Mapping[str
         target["base_url"] = address(server.base_url)
     if server.model_name:
         target["model"] = server.model_name
-    if api.streaming is not True and api.type != "embeddings":
-        reader.note("api.streaming is not true: answers are streamed all the same, so that TTFT and TPOT can be seen")
     if server.api_key:
         refuse_key(reader, ("server", "api_key"), environment)
     target |= {"client_cert": server.cert_path} if server.cert_path else {}
@@ -206,6 +204,7 @@ def _asking(config: Config, reader: Reader) -> dict[str, Any]:
     """What is said of every request."""
     api, server = config.api or Api(), config.server or Server()
     asking: dict[str, Any] = {"ignore_eos": server.ignore_eos is not False}
+    asking |= {} if api.streaming is True or api.type == "embeddings" else {"stream": False}
     if api.session_id_header_key:
         asking["headers"] = {api.session_id_header_key: "{conversation}"}
     if api.session_token_header_key:
