@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from conftest import Asked, Said, Serve, good
+from conftest import Asked, Said, Serve, chat_events, good, sse_body
 from inferometer.config.models import Plan
 from inferometer.errors import UserError
 from inferometer.runner.preparation import Prepared, prepare
@@ -47,6 +47,18 @@ def test_another_name_than_those_listed_is_noted(serve: Serve) -> None:
     found = prepared(serve, respond, model="huge")
     assert found.plan.target.model == "huge"
     assert found.notes == ["the server does not list 'huge'; it lists tiny"]
+
+
+def test_a_server_that_does_not_tell_its_tokens_is_noted(serve: Serve) -> None:
+    def respond(asked: Asked) -> Said:
+        said = good(asked)
+        events = [event for event in chat_events() if event == "[DONE]" or event["choices"]]
+        return said._replace(pieces=(sse_body(events),)) if said.pieces else said
+
+    [note] = prepared(serve, respond).notes
+    assert note == (
+        "tiny tells no number of output tokens: each event counts as one; with --tokenizer they are counted"
+    )
 
 
 @pytest.mark.parametrize(("overhead", "per_word"), [(0, 1.0), (26, 1.0), (12, 1.375)])

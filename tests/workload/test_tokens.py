@@ -1,5 +1,6 @@
 """Prompts have the length that was asked, by whatever way they are made."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,25 @@ def test_text_by_a_tokenizer_is_exact(make: Callable[[], Any], folder: bool, tmp
 def test_special_tokens_are_not_counted(tmp_path: Path) -> None:
     word_level().save(str(tmp_path / "t.json"))
     assert text_tokens(load_tokenizer(str(tmp_path / "t.json")), "time year") == 2
+
+
+def test_a_tokenizer_neither_cuts_nor_fills_what_it_counts(tmp_path: Path) -> None:
+    """Some are stored with the settings of their training."""
+    tokenizer = word_level()
+    tokenizer.enable_truncation(3)
+    tokenizer.enable_padding(length=5)
+    tokenizer.save(str(tmp_path / "t.json"))
+    loaded = load_tokenizer(str(tmp_path / "t.json"))
+    assert [text_tokens(loaded, text) for text in ("time", " ".join(["time"] * 100))] == [1, 100]
+
+
+def test_a_file_that_was_changed_is_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "t.json"
+    Tokenizer(models.WordLevel({"a": 0}, unk_token="a")).save(str(file))
+    assert load_tokenizer(str(file)).get_vocab_size() == 1
+    Tokenizer(models.WordLevel({"a": 0, "b": 1}, unk_token="a")).save(str(file))
+    os.utime(file, ns=(0, 1))
+    assert load_tokenizer(str(file)).get_vocab_size() == 2
 
 
 def test_a_tokenizer_that_is_none(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from inferometer.client.answers import Answer, Body, Count, decode, decoder, error_in, leading
+from inferometer.client.answers import Answer, Body, Count, call_text, decode, decoder, error_in, leading
 from inferometer.client.prompts import base64_of, messages_of, text_or_ids
 from inferometer.workload.asks import Ask
 
@@ -63,6 +63,17 @@ def text(data: list[bytes]) -> str:
     """The answer without its thinking."""
     lines = decode(_LINES, data, Answer())
     return "".join(line.response or (line.message and line.message.content) or "" for line in lines)
+
+
+def written(data: list[bytes]) -> list[str]:
+    """Thinking, answer and calls."""
+    lines = decode(_LINES, data, Answer())
+    messages = [line.message for line in lines if line.message is not None]
+    return [
+        "".join(line.thinking or (line.message and line.message.thinking) or "" for line in lines),
+        "".join(line.response or (line.message and line.message.content) or "" for line in lines),
+        "".join(call_text(None, call) for message in messages for call in message.tool_calls or ()),
+    ]
 
 
 def write_chat(model: str, ask: Ask) -> Body:

@@ -13,11 +13,13 @@ from typing import NamedTuple
 from inferometer.client.clock import now_ns
 from inferometer.client.counters import Counters
 from inferometer.client.exchange import Exchange, Observer
-from inferometer.records.record import Record
+from inferometer.records.record import Record, Source
 
 #: Decoding an exchange takes about this long (measured: 50 us and 1 us a token of 250 bytes; here with reserve) ...
 DECODE_NS = 200_000
 DECODE_NS_PER_BYTE = 6
+#: ... counting the tokens of an answer without usage this long each (measured: 1 us a token) ...
+COUNT_NS_PER_TOKEN = 3_000
 #: ... and writing a batch of rows this long. Neither starts when a send is due sooner.
 FLUSH_NS = 1_500_000
 RETRY_S = 0.001
@@ -59,6 +61,7 @@ class Recorder:
         self._rows: list[Record] = []
         self._rows_since_ns = 0
         self._tidying = False
+        self._counting = False
         self.problem = ""
 
     def __len__(self) -> int:
@@ -89,7 +92,7 @@ class Recorder:
     def _tidy(self) -> None:
         """Decode one exchange; come back for the next in a later turn, after whatever the sockets have."""
         spare_ns = self._spare_ns(now_ns())
-        cost_ns = DECODE_NS + DECODE_NS_PER_BYTE * self._ended[0].received_bytes
+        cost_ns = self._cost_ns(self._ended[0])
         if spare_ns < cost_ns and len(self._ended) < BACKLOG:
             self._loop.call_later(RETRY_S, self._tidy)
             return
@@ -103,8 +106,15 @@ class Recorder:
             self._loop.call_soon(self._tidy)
         self._on_kept()
 
+    def _cost_ns(self, exchange: Exchange) -> int:
+        # servers tell usage always or never: what the last answer needed, the next one will
+        counted_tokens = min(exchange.job.asked_output_tokens, exchange.received_bytes) * self._counting
+        return DECODE_NS + DECODE_NS_PER_BYTE * exchange.received_bytes + COUNT_NS_PER_TOKEN * counted_tokens
+
     def _keep(self, exchange: Exchange) -> None:
         record = exchange.record(self._desk.observer)
+        if record.output_tokens_source is not None:
+            self._counting = record.output_tokens_source is Source.TOKENIZER
         self._desk.counters.ended(record, closed=self._closed)
         if not self._rows:
             self._rows_since_ns = now_ns()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -111,18 +112,27 @@ _COMPOSERS: dict[str, Callable[[PromptSpec], Compose]] = {
 
 def load_tokenizer(name: str) -> Any:
     """A ``tokenizers.Tokenizer`` from a tokenizer.json, a folder with one, or a hub name. Raises ``UserError``."""
-    from tokenizers import Tokenizer
-
     path = Path(name).expanduser()
     file = path / "tokenizer.json" if path.is_dir() else path
     try:
-        return Tokenizer.from_file(str(file)) if file.exists() else Tokenizer.from_pretrained(name)
+        return _tokenizer(str(file), file.stat().st_mtime_ns) if file.exists() else _tokenizer(name, None)
     except Exception as error:  # noqa: BLE001 (the library raises bare Exception for everything)
         reason = str(error).splitlines()[0][:200]
         raise UserError(
             f"no tokenizer at {name!r}: {reason}; give a tokenizer.json or its folder, or leave --tokenizer out "
             "(then prompts are token ids, or text calibrated on the server)"
         ) from None
+
+
+@lru_cache(maxsize=1)
+def _tokenizer(name: str, modified_ns: int | None) -> Any:
+    """Prompts and answers share one, which takes long to load. ``modified_ns``: it is a file, and not a name."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_pretrained(name) if modified_ns is None else Tokenizer.from_file(name)
+    tokenizer.no_truncation()  # some are stored with the settings of their training, and would not count beyond them
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def text_tokens(tokenizer: Any, text: str) -> int:
