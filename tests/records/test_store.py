@@ -205,9 +205,10 @@ def test_json_is_strict_and_never_half(tmp_path: Path) -> None:
 def test_a_run_that_never_began_takes_back_only_its_own(tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()
-    (mine / "empty.txt").touch()
+    for name in ("empty.txt", store.LOG, store.ENGINE_LOG):
+        (mine / name).touch()
     store.discard(mine, new=store.create(mine))
-    assert (mine / "empty.txt").exists()
+    assert sorted(path.name for path in mine.iterdir()) == ["empty.txt", store.ENGINE_LOG, store.LOG]
     fresh = tmp_path / "fresh"
     new = store.create(fresh)
     (fresh / store.LOG).write_text("it never began\n")

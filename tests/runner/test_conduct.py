@@ -61,6 +61,13 @@ def test_a_run_leaves_every_row_once(serve: Serve, tmp_path: Path) -> None:
     assert (last.number, last.stages, last.totals.ended) == (2, 2, 10)
 
 
+def test_a_run_touches_nothing_that_it_did_not_make(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "workload").mkdir()
+    (tmp_path / "workload" / "prompts.txt").write_text("mine")
+    conduct(plan_of(serve(good), OPEN), tmp_path, ignore, ignore)
+    assert (tmp_path / "workload" / "prompts.txt").read_text() == "mine"
+
+
 def test_the_run_directory_says_what_was_done(serve: Serve, tmp_path: Path) -> None:
     notes: list[str] = []
     outcome = conduct(plan_of(serve(good), CLOSED), tmp_path, ignore, notes.append)

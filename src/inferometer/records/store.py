@@ -333,17 +333,16 @@ def create(directory: Path) -> bool:
 
 
 def discard(directory: Path, *, new: bool) -> None:
-    """Take back a run that never began: only what it made itself, and the directory only if it is ``new`` and empty."""
-    log = directory / ENGINE_LOG
-    if (directory / CONTEXT).exists():
+    """Take back a run that never began, if the directory is ``new``: in another one a log may be somebody else's."""
+    if not new or (directory / CONTEXT).exists():
         return
+    log = directory / ENGINE_LOG
     if log.exists() and not log.stat().st_size:
         log.unlink()
     for name in (LOG, SOURCE):
         (directory / name).unlink(missing_ok=True)
-    if new:
-        with contextlib.suppress(OSError):
-            directory.rmdir()
+    with contextlib.suppress(OSError):
+        directory.rmdir()
 
 
 def plan_digest(directory: Path) -> str:

@@ -28,8 +28,9 @@ from inferometer.workload.hub import SCHEME, local_file
 from inferometer.workload.tally import BadRecordError, Report, sentences
 from inferometer.workload.tokens import PromptSpec
 
-#: The folder of what was made of a file, and the document about it, in the run directory.
-FOLDER, DOCUMENT = "workload", "workload.json"
+#: The folder of what was made of a file, and the document about it, in the run directory. The folder is removed with
+#: all that is in it: it has a name that nobody else gives one, since a run may go into a folder that has others.
+FOLDER, DOCUMENT = ".inferometer-workload", "workload.json"
 #: No prompt is longer.
 _ANY = 2**31
 
