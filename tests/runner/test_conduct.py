@@ -1,5 +1,6 @@
 """Whole runs over worker processes: every row once, nothing secret on disk, and what happens when things die."""
 
+import gzip
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ import pytest
 
 from conftest import Asked, Said, Serve, good
 from inferometer.config.files import read_plan
-from inferometer.config.models import Plan
+from inferometer.config.models import DatasetWorkload, Plan
 from inferometer.errors import UserError
 from inferometer.records import store
 from inferometer.runner.conduct import conduct
@@ -205,6 +206,27 @@ def test_a_worker_that_dies_is_told_and_the_others_go_on(serve: Serve, tmp_path:
     assert [report.worker for report in outcome.workers] == [0]
     mine = [row for row in rows(tmp_path) if row["worker"] == 0]
     assert len(mine) == outcome.workers[0].sent
+
+
+def test_a_run_that_fails_keeps_no_prompts(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packed records are copied for the workers."""
+    packed = tmp_path / "prompts.jsonl.gz"
+    packed.write_bytes(gzip.compress(b'{"prompt": "a private prompt"}\n' * 4))
+    plan = plan_of(serve(good), CLOSED, workers=1)
+    workload = DatasetWorkload(path=str(packed))
+    plan = plan.model_copy(update={"scenario": plan.scenario.model_copy(update={"workload": workload})})
+    seen: list[bool] = []
+
+    def fail(_: Crew, task: Task, *__: Any, **___: Any) -> None:
+        seen.append(any(b"private" in path.read_bytes() for path in task.directory.rglob("rows")))
+        raise UserError("every worker process died")
+
+    monkeypatch.setattr(Crew, "run", fail)
+    (tmp_path / "run").mkdir()
+    with pytest.raises(UserError, match="died"):
+        conduct(plan, tmp_path / "run", ignore, ignore)
+    assert seen == [True]
+    assert not any(b"private" in path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file())
 
 
 def test_when_every_worker_has_died_the_run_ends(serve: Serve, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from inferometer.config.models import Plan
 from inferometer.errors import UserError
 from inferometer.records import store, telemetry
 from inferometer.runner.local import Crew, Outcome, Task, Watch
-from inferometer.runner.materials import clear_away
+from inferometer.runner.materials import ready_until_the_end
 from inferometer.runner.precision import check_precision, settled
 from inferometer.runner.preparation import Prepared, prepare
 from inferometer.runner.sessions import Book, Earlier, joined, new_session
@@ -39,7 +39,7 @@ def conduct(plan: Plan, directory: Path, watch: Watch, note: Say, earlier: Earli
         UserError: the server cannot be measured, every worker died, or the disk is full.
     """
     check_precision(plan)
-    with Crew(plan.workers) as crew:
+    with Crew(plan.workers) as crew, ready_until_the_end(directory):
         prepared = prepare(plan, directory)
         for remark in prepared.notes:
             note(f"note: {remark}")
@@ -63,7 +63,6 @@ def conduct(plan: Plan, directory: Path, watch: Watch, note: Say, earlier: Earli
     with book.open():
         store.finish(directory)
         telemetry.finish(directory)
-    clear_away(directory)
     book.write(outcome, "interrupted" if outcome.interrupted else "complete", _why(outcome))
     return joined(earlier, outcome)
 

@@ -78,6 +78,15 @@ def clear_away(directory: Path) -> None:
     shutil.rmtree(directory / FOLDER, ignore_errors=True)
 
 
+@contextmanager
+def ready_until_the_end(directory: Path) -> Iterator[None]:
+    """What was laid ready is gone behind the block, also where a failure or an interrupt ends it."""
+    try:
+        yield
+    finally:
+        clear_away(directory)
+
+
 # --- the run directory -----------------------------------------------------------------------------------------------
 
 
