@@ -55,6 +55,12 @@ def test_places_in_headers_and_bodies_are_filled() -> None:
     assert body["odd"] == "{neither}"
 
 
+def test_a_model_of_any_name_can_stand_in_a_header() -> None:
+    plan = plan_of({"model": "Łódź/é"}, headers={"X-Model": "{model}"})
+    headers, _ = sent(job_writer(plan, lambda *_: Ask("a", 1, 1), b"").first(0, Phase.MEASURED, 0))
+    assert headers["X-Model"] == "Łódź/é"
+
+
 def test_overrides_of_one_request_win() -> None:
     plan = plan_of({"model": "m"}, extra_body={"temperature": 0, "top_p": 1})
     write = job_writer(plan, lambda *_: Ask("a", 1, 8, overrides={"temperature": 0.5, "max_tokens": 3}), b"")

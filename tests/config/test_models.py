@@ -49,3 +49,26 @@ def test_the_schema_is_for_editors() -> None:
     schema = Plan.model_json_schema()
     assert schema["additionalProperties"] is False
     assert {"target", "scenario", "seed"} <= set(schema["properties"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("Authorization", "Bearer abcdef", r"Authorization is a secret, and plans are stored: .*--header"),
+        ("x-api-key", "$KEY", "is a secret"),  # the header of the target is the one that reads the environment
+        ("X-User", "Łukasz", "no HTTP header can carry"),
+        ("X-User", "a\r\nX-Other: b", "no HTTP header can carry"),
+        ("X User", "a", "no HTTP header can carry"),
+        ("X-Session-Token", "user-{conversation}", None),
+        ("X-Session", "user-7", None),
+    ],
+)
+def test_headers_of_requests_hold_no_secret_and_no_line_break(name: str, value: str, said: str | None) -> None:
+    workload = {"headers": {name: value}}
+    stage = {"load": {"type": "closed", "concurrency": 1}, "num_requests": 1}
+    plan = {"target": {}, "scenario": {"workload": workload, "stages": [stage]}}
+    if said is None:
+        assert Plan.model_validate(plan).scenario.workload.headers == workload["headers"]
+        return
+    with pytest.raises(ValidationError, match=said):
+        Plan.model_validate(plan)

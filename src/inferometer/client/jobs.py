@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import reduce
 from typing import Any, NamedTuple
@@ -13,11 +12,10 @@ from inferometer.client.answers import Body, merged
 from inferometer.client.apis import Api, spoken
 from inferometer.client.exchange import Job
 from inferometer.config.models import Asking, ModelShare, Phase, Plan
+from inferometer.config.workloads import PLACE
 from inferometer.workload.asks import Ask, Asks
 from inferometer.workload.conversation import follow
 
-#: What stands for something of the request in headers and bodies of a plan.
-_PLACE = re.compile(r"\{(index|stage|conversation|turn|model|request_id)\}")
 #: The fractional part of the golden ratio: multiples of it are spread evenly over [0, 1) at any length.
 _GOLDEN = 0.6180339887498949
 
@@ -75,7 +73,7 @@ def job_writer(plan: Plan, asks: Asks, head: bytes) -> JobWriter:
             stage=stage,
             number=index,
             phase=phase,
-            payload=head + tail.encode("latin-1") + body,
+            payload=head + tail.encode() + body,  # a model may have any name (obs-text, RFC 9110, 5.5)
             asked_prompt_tokens=ask.prompt_tokens,
             asked_output_tokens=ask.output_tokens,
             model=model or None,
@@ -116,14 +114,14 @@ def model_chooser(plan: Plan) -> Callable[[int], str]:
 
 def _filler(template: dict[str, Any]) -> Callable[[dict[str, str]], dict[str, Any]]:
     """A function that puts values into the places of a template; the template itself where it has none."""
-    if not _PLACE.search(msgspec.json.encode(template).decode()):
+    if not PLACE.search(msgspec.json.encode(template).decode()):
         return lambda _: template
     return lambda names: {key: _filled(value, names) for key, value in template.items()}
 
 
 def _filled(value: Any, names: dict[str, str]) -> Any:
     if isinstance(value, str):
-        return _PLACE.sub(lambda place: names[place[1]], value)
+        return PLACE.sub(lambda place: names[place[1]], value)
     if isinstance(value, dict):
         return {key: _filled(each, names) for key, each in value.items()}
     return [_filled(each, names) for each in value] if isinstance(value, list) else value

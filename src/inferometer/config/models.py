@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from inferometer.config.frozen import Frozen
+from inferometer.config.headers import is_secret
 from inferometer.config.lengths import Grid, Lengths, RequestClass, in_cells
 from inferometer.config.levels import Levels
 from inferometer.config.loads import Closed, ClosedLoop, Load, Open, OpenLoop, Ramp, Sine, Step, Steps, TraceLoop, Users
@@ -211,12 +212,6 @@ class Target(Frozen):
         if "@" in base_url.partition("://")[2].partition("/")[0]:
             raise ValueError("a password in the URL would be stored: use api_key_env, or a header with =$VARIABLE")
         return base_url
-
-
-def is_secret(header: str) -> bool:
-    """Does a header of this name carry a credential?"""
-    name = header.lower()
-    return any(word in name for word in ("auth", "cookie", "key", "token", "secret", "password"))
 
 
 class Stage(Frozen):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator
 
 from inferometer.config.frozen import Frozen
+from inferometer.config.headers import is_secret, is_sendable
 from inferometer.config.lengths import Lengths, RequestClass
 from inferometer.config.pauses import Pause
+
+#: What stands for something of the request in headers and bodies.
+PLACE = re.compile(r"\{(index|stage|conversation|turn|model|request_id)\}")
 
 
 class Images(Frozen):
@@ -37,6 +42,17 @@ class Asking(Frozen):
     json_schema: dict[str, Any] | None = Field(
         None, description="JSON schema that every answer has to follow (structured output)"
     )
+
+    @field_validator("headers")
+    @classmethod
+    def _can_be_sent_and_stored(cls, headers: dict[str, str]) -> dict[str, str]:
+        for name, value in headers.items():
+            if not is_sendable(name, value):
+                raise ValueError(f"the header {name!r} has characters that no HTTP header can carry")
+            if is_secret(name) and not PLACE.search(value):
+                hint = f"put it into an environment variable and write --header '{name}=$VARIABLE'"
+                raise ValueError(f"{name} is a secret, and plans are stored: {hint}")
+        return headers
 
     @property
     def alike(self) -> bool:

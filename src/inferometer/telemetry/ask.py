@@ -16,7 +16,8 @@ import msgspec
 
 from inferometer.client import tls
 from inferometer.client.apis import APIS, message_of
-from inferometer.config.models import Target, is_secret
+from inferometer.config.headers import is_secret, is_sendable
+from inferometer.config.models import Target
 from inferometer.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ MAX_QUOTE = 300
 #: A shorter value is no secret, and masking it would spoil every message.
 MIN_SECRET = 4
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 _PASSWORD = re.compile(r"^([a-z][a-z0-9+.-]*://)?.*@", re.IGNORECASE | re.DOTALL)
 
 
@@ -98,14 +98,14 @@ def headers(target: Target) -> dict[str, str]:
     """
     key = _key(target)
     chosen = {"accept-encoding": "identity"} | (APIS[target.api].key_headers(key) if key else {})
-    if not _sendable(key):
+    if not is_sendable("authorization", key):
         raise UnreachableError(
             f"the key in {target.api_key_file or target.api_key_env} has characters that no HTTP header can carry:"
             " set it again"
         )
     for name, written in target.headers.items():
         value = _from_environment(name, written)
-        if not (_TOKEN.fullmatch(name) and _sendable(value)):
+        if not is_sendable(name, value):
             raise UnreachableError(
                 f"the header {name!r} has characters that no HTTP header can carry: check its name and value"
             )
@@ -148,10 +148,6 @@ def _from_environment(name: str, value: str) -> str:
     if variable not in os.environ:
         raise UserError(f"the header {name} wants the environment variable {variable}, which is not set: export it")
     return os.environ[variable]
-
-
-def _sendable(value: str) -> bool:
-    return value.isascii() and value.isprintable()
 
 
 def fetch(target: Target, path: str, body: dict[str, Any] | None = None, limit_s: float | None = None) -> Reply:
