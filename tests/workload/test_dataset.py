@@ -94,6 +94,15 @@ def test_csv_by_the_names_of_its_columns() -> None:
     assert dataset.report.ignored_keys == {"id": 3}
 
 
+def test_long_cells_of_csv_can_be_read_by_other_processes(tmp_path: Path) -> None:
+    """A worker never looks for the rows itself; the limit of Python's reader is one of the process."""
+    dataset = prepare(write(tmp_path, f"prompt,output_tokens\n{'x' * 200_000},3\n", "p.csv"), DatasetSpec(), tmp_path)
+    code = "import sys; from inferometer.workload.dataset import Dataset, Items; import msgspec; "
+    code += "print(len(Items(msgspec.json.decode(sys.argv[1], type=Dataset)).item(0).prompt))"
+    words = [sys.executable, "-c", code, msgspec.json.encode(dataset).decode()]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip() == "200000"
+
+
 def test_text_is_a_prompt_a_line() -> None:
     dataset, items = prepared(FIXTURES / "prompts.txt")
     assert [item.prompt for item in items] == [

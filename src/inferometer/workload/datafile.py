@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -94,6 +95,12 @@ def _copying(file: BinaryIO, source: Path, copy: Path | None, stack: ExitStack) 
         return line
 
     return Stream(read, readline, 0, copy, source)
+
+
+def csv_reader(lines: Iterable[str], delimiter: str = ",") -> Iterator[list[str]]:
+    """Rows of strict CSV with cells of any length up to ``LONGEST_BYTES``, in whichever process."""
+    csv.field_size_limit(LONGEST_BYTES)  # of the whole process; its default refuses prompts above 128 KiB
+    return csv.reader(lines, delimiter=delimiter, strict=True)
 
 
 def head_of(source: Path) -> bytes:

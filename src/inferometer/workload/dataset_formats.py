@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from inferometer.workload.datafile import csv_reader
 from inferometer.workload.tally import BadRecordError, DroppedError, cut_off
 
 Message = dict[str, Any]
@@ -96,7 +97,7 @@ def _decode_text(raw: bytes, reading: Reading) -> Row:
 
 def _decode_csv(raw: bytes, reading: Reading) -> Row:
     try:
-        cells = next(csv.reader([_utf8(raw)], delimiter=reading.delimiter, strict=True))
+        cells = next(csv_reader([_utf8(raw)], reading.delimiter))
     except csv.Error as error:
         raise BadRecordError(f"not a row of CSV: {error}{cut_off(raw)}") from None
     if len(cells) != len(reading.columns):

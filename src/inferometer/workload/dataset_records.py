@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from inferometer.errors import UserError
-from inferometer.workload.datafile import LONGEST_BYTES, Stream
+from inferometer.workload.datafile import LONGEST_BYTES, Stream, csv_reader
 
 BLOCK_BYTES = 1 << 20
 #: Rows of Parquet that are in memory at once.
@@ -46,7 +46,6 @@ def lines(stream: Stream) -> Places:
 
 def csv_rows(stream: Stream, delimiter: str) -> Places:
     """Rows below the header, numbered by their first line, and empty lines."""
-    csv.field_size_limit(LONGEST_BYTES)  # of the whole process; its default refuses prompts above 128 KiB
     taken: list[bytes] = []
     size_bytes = 0
 
@@ -58,7 +57,7 @@ def csv_rows(stream: Stream, delimiter: str) -> Places:
             _check_size(size_bytes, stream, "a row (is a quote not closed?)")
             yield raw.decode("utf-8", "replace")  # this pass looks for quotes only
 
-    reader = csv.reader(texts(), delimiter=delimiter, strict=True)
+    reader = csv_reader(texts(), delimiter)
     start, number, below_header = stream.start, 1, False
     while _advance(reader):
         raw = b"".join(taken)
