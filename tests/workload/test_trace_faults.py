@@ -74,6 +74,9 @@ def test_bad_lines_of_our_own(line: str, reason: str, tmp_path: Path) -> None:
         ("2023-11-16 18:17:03,1e999999,6", "'ContextTokens' must be a whole number"),
         ("2023-11-16 18:17:03,-5,6", "'ContextTokens' must be a whole number"),
         ("2023-11-16 18:17:03,,6", "'ContextTokens' must be a number"),
+        ("9999-01-01 00:00:00,5,6", "outside of what nanoseconds can count"),
+        ("2023-11-16 18:17:03,5\r,6", "not a row of CSV: new-line character seen in unquoted field"),
+        ('"2023-11-16" 18:17:03,5,6', "not a row of CSV: "),
     ],
 )
 def test_a_bad_row_is_named_or_counted(row: str, reason: str, tmp_path: Path) -> None:
@@ -82,6 +85,21 @@ def test_a_bad_row_is_named_or_counted(row: str, reason: str, tmp_path: Path) ->
     with pytest.raises(UserError, match=rf"a.csv:3: {reason}|a.csv:3: .*{reason}"):
         read(path)
     assert rows(read(path, skip_bad_lines=True)) == [(0, 5, 6), (0, 5, 6)]
+
+
+def test_a_quote_that_is_never_closed_in_a_trace(tmp_path: Path) -> None:
+    """What follows it is one cell, however much that is."""
+    row = "2023-11-16 18:17:01,5,6\n"
+    path = write(tmp_path, f'TIMESTAMP,ContextTokens,GeneratedTokens\n{row}"{row * 8000}', "a.csv")
+    with pytest.raises(UserError, match=r"a.csv:3: not a row of CSV: unexpected end of data"):
+        read(path)
+    assert rows(read(path, skip_bad_lines=True)) == [(0, 5, 6)]
+
+
+def test_line_ends_that_nobody_writes_any_more(tmp_path: Path) -> None:
+    path = write(tmp_path, "TIMESTAMP,ContextTokens,GeneratedTokens\r2023-11-16 18:17:01,5,6\r", "a.csv")
+    with pytest.raises(UserError, match=r"a.csv:1: not a row of CSV: new-line character"):
+        read(path, kind="azure")
 
 
 def test_a_last_row_that_was_cut_off(tmp_path: Path) -> None:

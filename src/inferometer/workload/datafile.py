@@ -97,10 +97,10 @@ def _copying(file: BinaryIO, source: Path, copy: Path | None, stack: ExitStack) 
     return Stream(read, readline, 0, copy, source)
 
 
-def csv_reader(lines: Iterable[str], delimiter: str = ",") -> Iterator[list[str]]:
+def csv_reader(lines: Iterable[str], delimiter: str = ",", *, skip_space: bool = False) -> Iterator[list[str]]:
     """Rows of strict CSV with cells of any length up to ``LONGEST_BYTES``, in whichever process."""
     csv.field_size_limit(LONGEST_BYTES)  # of the whole process; its default refuses prompts above 128 KiB
-    return csv.reader(lines, delimiter=delimiter, strict=True)
+    return csv.reader(lines, delimiter=delimiter, skipinitialspace=skip_space, strict=True)
 
 
 def head_of(source: Path) -> bytes:

@@ -164,7 +164,8 @@ def instant_ns(text: str) -> int:
 
 def _read_azure(cells: tuple[str, ...], _: int) -> Arrival:
     at, context, generated = cells
-    return _usable(Arrival(instant_ns(at), _tokens(context, "ContextTokens"), _tokens(generated, "GeneratedTokens")))
+    at_ns = _ns(instant_ns(at), UNITS_NS["ns"])
+    return _usable(Arrival(at_ns, _tokens(context, "ContextTokens"), _tokens(generated, "GeneratedTokens")))
 
 
 def _read_burstgpt(cells: tuple[str, ...], unit_ns: int) -> Arrival:

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from inferometer.errors import UserError
-from inferometer.workload.datafile import LONGEST_BYTES, Stream, opened
+from inferometer.workload.datafile import LONGEST_BYTES, Stream, csv_reader, opened
 from inferometer.workload.tally import BadRecordError, cut_off
 from inferometer.workload.trace_formats import FORMATS, TraceFormat, TraceKind, trace_kind
 
@@ -71,24 +71,42 @@ def _checked(line: bytes, stream: Stream, number: int) -> bytes | None:
 
 
 def _rows(stream: Stream, keys: tuple[str, ...]) -> Iterator[tuple[int, Record]]:
-    last = b""
+    """Rows with the numbers of their first lines."""
+    last, lines = b"", 0
 
     def texts() -> Iterator[str]:
-        nonlocal last
+        nonlocal last, lines
         for last in iter(stream.readline, b""):
+            lines += 1
             yield last.decode("utf-8", "replace")
 
-    reader = csv.reader(texts(), skipinitialspace=True)
-    header = [name.strip() for name in next((cells for cells in reader if cells), [])]
+    reader = csv_reader(texts(), skip_space=True)
+    while (first := _next_row(reader)) == []:
+        pass
+    if isinstance(first, BadRecordError):
+        raise UserError(f"{stream.source}:1: {first}")
+    header = [name.strip() for name in first or ()]
     missing = [key for key in keys if key not in header]
     if missing:
         raise UserError(f"{stream.source}: no column {missing[0]!r}; its columns are {', '.join(map(repr, header))}")
     pick = itemgetter(*map(header.index, keys))
-    for cells in reader:
-        if len(cells) == len(header):
-            yield reader.line_num, pick(cells)
+    number = lines + 1
+    while (cells := _next_row(reader)) is not None:
+        if isinstance(cells, BadRecordError):
+            yield number, cells
+        elif len(cells) == len(header):
+            yield number, pick(cells)
         elif not cells:
-            yield reader.line_num, None
+            yield number, None
         else:
             reason = f"{len(cells)} cells where the header has {len(header)} columns{cut_off(last)}"
-            yield reader.line_num, BadRecordError(reason)
+            yield number, BadRecordError(reason)
+        number = lines + 1
+
+
+def _next_row(reader: Iterator[list[str]]) -> list[str] | BadRecordError | None:
+    """None at the end. After a row that cannot be taken apart the reader goes on with the next line."""
+    try:
+        return next(reader, None)
+    except csv.Error as error:
+        return BadRecordError(f"not a row of CSV: {error}")
