@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import resource
 import signal
 import socket
 import threading
@@ -206,6 +207,39 @@ def test_a_worker_that_dies_is_told_and_the_others_go_on(serve: Serve, tmp_path:
     assert [report.worker for report in outcome.workers] == [0]
     mine = [row for row in rows(tmp_path) if row["worker"] == 0]
     assert len(mine) == outcome.workers[0].sent
+
+
+def test_a_worker_that_dies_between_two_stages_is_told(serve: Serve, tmp_path: Path) -> None:
+    stage = {"load": {"type": "closed", "concurrency": 2}, "num_requests": 4}
+    with Crew(1) as crew:
+        victim = crew._workers[0]._process
+
+        def kill(_: object) -> None:
+            victim.kill()
+            victim.wait()
+
+        with pytest.raises(UserError, match=r"every worker process died: worker 0 died \(signal SIGKILL\)"):
+            crew.run(task(plan_of(serve(good), stage, stage, model="tiny"), tmp_path), ignore, kill)
+
+
+def test_when_one_worker_fails_the_others_end_by_themselves(serve: Serve, tmp_path: Path) -> None:
+    """The files of one may not grow any more. The other one sends nothing more, and keeps its rows."""
+    stage = {"load": {"type": "closed", "concurrency": 2}, "duration_s": 600}
+    crew = Crew(2)
+    victim, other = (worker._process for worker in crew._workers)
+    limit = once(lambda _: True, lambda: resource.prlimit(victim.pid, resource.RLIMIT_FSIZE, (100, 100)))
+    with pytest.raises(UserError, match="cannot write what was measured"), crew:
+        crew.run(task(plan_of(serve(good), stage, model="tiny"), tmp_path), limit, ignore)
+    assert other.returncode == 0  # it was not killed
+    assert any(row["worker"] == 1 for row in rows(tmp_path))
+    assert not (tmp_path / ".counters").exists()
+
+
+def test_counters_that_cannot_be_written_are_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / ".counters").mkdir()
+    with Crew(1) as crew, pytest.raises(UserError, match=r"cannot write .*counters: Is a directory") as caught:
+        crew.run(task(plan_of("http://127.0.0.1:9", CLOSED), tmp_path), ignore, ignore)
+    assert caught.value.exit_code == 3
 
 
 def test_a_run_that_fails_keeps_no_prompts(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

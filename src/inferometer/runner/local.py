@@ -32,6 +32,8 @@ LEAD_NS = 30_000_000
 LOOK_S = 0.1
 #: A worker that goes on for this long after the order to end at once does not hear any more.
 DEAF_NS = 15_000_000_000
+#: A worker that does not end by itself within this is killed.
+END_S = 15.0
 
 
 class Progress(NamedTuple):
@@ -94,13 +96,11 @@ class Worker:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def say(self, order: Order) -> None:
-        """Send one order; a dead worker is noticed here or at its next reply."""
+        """Send one order; a dead worker is noticed at its next reply, which may be a last sentence."""
         assert self._process.stdin is not None  # noqa: S101
-        try:
+        with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(encode(order) + b"\n")
             self._process.stdin.flush()
-        except BrokenPipeError:
-            self.alive = False
 
     def fileno(self) -> int:
         """For select."""
@@ -128,14 +128,17 @@ class Worker:
         """End it at once; what it had written is kept."""
         self._process.kill()
 
-    def end(self) -> None:
-        """Close its stdin, which ends it; kill it if it does not."""
+    def dismiss(self) -> None:
+        """Close its stdin, which ends it when it has ended what it plays."""
         assert self._process.stdin is not None  # noqa: S101
-        assert self._process.stdout is not None  # noqa: S101
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
+
+    def end(self) -> None:
+        """Wait until it has ended; kill it if it does not."""
+        assert self._process.stdout is not None  # noqa: S101
         try:
-            self._process.wait(5)
+            self._process.wait(END_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -148,6 +151,7 @@ class Crew:
     def __init__(self, workers: int) -> None:
         self._workers = [Worker(number) for number in range(workers)]
         self._board: Board | None = None
+        self._board_file: Path | None = None
         self._interrupts = 0
         self._drain_until_ns = math.inf
         self._stopped: str | None = None
@@ -158,9 +162,16 @@ class Crew:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
+        if failed is not None and self._board is not None:
+            self._board.order(ABORT)  # one worker has failed: the others still send
+        for worker in self._workers:
+            worker.dismiss()
         for worker in self._workers:
             worker.end()
+        if self._board_file is not None:
+            with contextlib.suppress(OSError):
+                self._board_file.unlink()
 
     def run(
         self,
@@ -175,8 +186,8 @@ class Crew:
         ``edge`` is called right before and right after every load, warm-ups included.
         """
         plan, self._edge = task.plan, edge
-        board_file = task.directory / ".counters"
-        self._board = Board(board_file, len(self._workers), create=True)
+        self._board_file = board_file = task.directory / ".counters"
+        self._board = _new_board(board_file, len(self._workers))
         document = plan.model_dump_json()
         for worker in self._workers:
             worker.say(
@@ -208,7 +219,6 @@ class Crew:
                     after(self._outcome(reports, finished))
                     if ends_round(plan, number) and not (self._interrupts or self._stopped):
                         self._settled = task.settled()
-        board_file.unlink()
         return self._outcome(reports, finished)
 
     def _outcome(self, reports: list[WorkerStage], finished: list[int]) -> Outcome:
@@ -312,6 +322,13 @@ class Crew:
         finally:
             for which, handler in before.items():
                 signal.signal(which, handler)
+
+
+def _new_board(path: Path, workers: int) -> Board:
+    try:
+        return Board(path, workers, create=True)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}", 3) from None
 
 
 def _parts(plan: Plan) -> Iterator[tuple[int, Stage, Phase]]:
