@@ -80,6 +80,15 @@ def test_stages_share_beginnings_and_no_question() -> None:
     assert [ask.group for ask in first] != [ask.group for ask in second]
 
 
+@pytest.mark.parametrize("first", [1_000_000, 2_000_000])
+def test_a_long_stage_asks_nothing_of_the_stages_after_it(first: int) -> None:
+    ask = source(plan_of(), "token_ids")
+    late = {question(ask(0, Phase.MEASURED, first + index)) for index in range(ROUND)}
+    later = {question(ask(1, phase, index)) for phase in Phase for index in range(ROUND)}
+    assert not late & later
+    assert len(late) == ROUND
+
+
 def test_new_prefixes_are_new_in_every_stage_and_warm_up() -> None:
     plan = plan_of(new_prefixes=True)
     parts = [asked(plan, stage, phase) for stage in (0, 1) for phase in Phase]

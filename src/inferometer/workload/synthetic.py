@@ -13,6 +13,8 @@ from inferometer.workload.block_prompts import blocks_composer
 from inferometer.workload.lengths import sizes
 from inferometer.workload.tokens import composer
 
+#: Serial numbers of other kinds (``conversation``, ``shared_prefix``) are below this power of 2.
+_MILLIONS_BITS = 60
 _PHASE_SEED = {Phase.WARMUP: 0, Phase.MEASURED: 1}
 
 
@@ -51,5 +53,6 @@ def generator(seed: int, stage: int, phase: Phase, index: int) -> np.random.Gene
 
 
 def serial(stage: int, phase: Phase, index: int) -> int:
-    """A number that no other request of the run has (up to a million requests a stage)."""
-    return index + 1_000_000 * (2 * stage + _PHASE_SEED[phase])
+    """A number that no other request of the run has. Those of a million requests of each part lie side by side."""
+    millions, rest = divmod(index, 1_000_000)
+    return (millions << _MILLIONS_BITS) + rest + 1_000_000 * (2 * stage + _PHASE_SEED[phase])
