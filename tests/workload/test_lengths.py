@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from inferometer.config.models import Lengths, Scenario
 from inferometer.workload.lengths import draw, expected_tokens, prompt_lengths
@@ -128,6 +129,30 @@ def test_a_length_is_never_below_one(spread: dict[str, Any], mean: int, ratio: f
 def test_zipf_stays_between_its_limits(low: int, width: int, exponent: float, seed: int) -> None:
     lengths = said(distribution="zipf", min=low, max=low + width, exponent=exponent)
     assert low <= draw(lengths, np.random.Generator(np.random.PCG64(seed))) <= low + width
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        said(mean=2**31 - 1),
+        said(mean=10, std_dev=float("inf")),
+        said(mean=10, std_dev=1e12),
+        said(mean=2**31 - 1, range_ratio=0.5),
+        said(distribution="exponential", mean=2**31 - 1),
+        said(distribution="poisson", mean=2**31 - 1),
+        said(min=1, max=2**31 - 1),
+    ],
+)
+def test_a_length_fits_into_a_record(lengths: Lengths) -> None:
+    drawn = many(lengths, 50)
+    assert drawn.min() >= 1
+    assert drawn.max() < 2**31
+
+
+@pytest.mark.parametrize("lengths", [{"mean": 2**31}, {"min": 1, "max": 10**25}, {"values": [3, 2**31]}])
+def test_lengths_that_no_record_can_hold(lengths: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="less than or equal to 2147483647"):
+        said(**lengths)
 
 
 def scenario(workload: dict[str, Any], *stages: dict[str, Any]) -> Scenario:

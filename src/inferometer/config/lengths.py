@@ -11,7 +11,9 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 from inferometer.config.frozen import Frozen
 
 Distribution = Literal["fixed", "uniform", "normal", "lognormal", "exponential", "poisson", "zipf", "empirical"]
-Tokens = Annotated[int, Field(ge=1)]
+#: No prompt and no answer is longer: records have 32 bits for a number of tokens.
+MOST_TOKENS = 2**31 - 1
+Tokens = Annotated[int, Field(ge=1, le=MOST_TOKENS)]
 
 #: A table of this length decides what a draw of a zipf distribution is.
 MOST_ZIPF = 1_000_000
@@ -66,10 +68,10 @@ class Lengths(Frozen):
         None,
         description="fixed, uniform, normal, lognormal, exponential, poisson, zipf or empirical; follows from the rest",
     )
-    mean: int | None = Field(None, ge=1, description="mean number of tokens")
+    mean: int | None = Field(None, ge=1, le=MOST_TOKENS, description="mean number of tokens")
     std_dev: float = Field(0.0, ge=0, description="standard deviation in tokens, of normal and lognormal lengths")
-    min: int | None = Field(None, ge=1, description="smallest number of tokens")
-    max: int | None = Field(None, ge=1, description="largest number of tokens")
+    min: int | None = Field(None, ge=1, le=MOST_TOKENS, description="smallest number of tokens")
+    max: int | None = Field(None, ge=1, le=MOST_TOKENS, description="largest number of tokens")
     range_ratio: float = Field(0.0, ge=0, lt=1, description="uniform in [mean*(1-r), mean*(1+r)]")
     exponent: float = Field(1.0, ge=0, description="zipf: n tokens, from min to max, are as likely as n^-exponent")
     values: tuple[Tokens, ...] = Field((), description="empirical: the lengths that occur")

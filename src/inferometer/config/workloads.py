@@ -9,7 +9,7 @@ from pydantic import Discriminator, Field, Tag, field_validator
 
 from inferometer.config.frozen import Frozen
 from inferometer.config.headers import is_secret, is_sendable
-from inferometer.config.lengths import Lengths, RequestClass
+from inferometer.config.lengths import MOST_TOKENS, Lengths, RequestClass
 from inferometer.config.pauses import Pause
 
 #: What stands for something of the request in headers and bodies.
@@ -171,8 +171,12 @@ class DatasetWorkload(Asking):
     format: FileFormat = Field("auto", description="its format, if its content does not tell")
     prompt_key: str | None = Field(None, description="key or column of the prompt")
     output_tokens_key: str | None = Field(None, description="key or column of the output length")
-    output_tokens: int | None = Field(None, ge=1, description="output tokens asked for, whatever the file says")
-    default_output_tokens: int = Field(128, ge=1, description="output tokens asked for where the file says nothing")
+    output_tokens: int | None = Field(
+        None, ge=1, le=MOST_TOKENS, description="output tokens asked for, whatever the file says"
+    )
+    default_output_tokens: int = Field(
+        128, ge=1, le=MOST_TOKENS, description="output tokens asked for where the file says nothing"
+    )
     skip_bad_lines: bool = Field(False, description="count records that cannot be read instead of stopping at them")
     shuffle: bool = Field(True, description="in an order by the seed; otherwise in that of the file")
     oversample: bool = Field(True, description="begin anew when all records were sent; otherwise that is an error")

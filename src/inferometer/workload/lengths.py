@@ -10,13 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from inferometer.config.lengths import Distribution
+from inferometer.config.lengths import MOST_TOKENS, Distribution
 from inferometer.config.models import Lengths, RandomWorkload, RequestClass, Scenario
 from inferometer.config.workloads import Synthetic
 
 Floats = npt.NDArray[np.float64]
-#: No length is above this, whatever was drawn.
-LONGEST_TOKENS = 2**31
 
 
 class Sizes(NamedTuple):
@@ -43,7 +41,7 @@ def draw(lengths: Lengths, random: np.random.Generator) -> int:
     """One token count, at least 1; rounded, then clipped, which moves the mean (see ``Lengths``)."""
     low, high = lengths.bounds
     drawn = DRAWS[lengths.kind](lengths, random)
-    return round(min(high, LONGEST_TOKENS, max(low, drawn)))
+    return round(min(high, MOST_TOKENS, max(low, drawn)))
 
 
 def expected_tokens(lengths: Lengths) -> float:
