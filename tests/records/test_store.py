@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -337,6 +339,22 @@ def test_nothing_is_written_anew_where_nothing_is_dropped(tmp_path: Path) -> Non
     assert (tmp_path / store.PARQUET).stat().st_ino == before.st_ino
     assert store.keep(tmp_path, ()) == 3
     assert indices(tmp_path) == []
+
+
+def test_a_stream_that_cannot_be_begun_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "requests-3.arrow").mkdir()
+    with pytest.raises(UserError, match=r"cannot write .*requests-3\.arrow"):
+        store.Writer(tmp_path, 3)
+
+
+def test_a_merge_without_room_leaves_no_half_of_a_file(tmp_path: Path) -> None:
+    """In a process of its own, whose files may have 16 KiB."""
+    write(tmp_path, 0, [[record(index, event_ns=np.arange(3000) ** 3) for index in range(5)]])
+    code = "import resource, sys; from pathlib import Path; from inferometer.records import store; "
+    code += "resource.setrlimit(resource.RLIMIT_FSIZE, (16384, 16384)); store.finish(Path(sys.argv[1]))"
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert "File too large; the rows are safe" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["requests-0.arrow"]
 
 
 def test_a_merge_without_room_keeps_the_streams(tmp_path: Path) -> None:

@@ -86,6 +86,12 @@ def test_a_data_set_is_laid_ready_as_far_as_it_is_needed(tmp_path: Path, run: Pa
     assert (document["path"], document["report"]["kept"]) == (str(tmp_path / "lines.jsonl"), 10)
 
 
+def test_a_document_that_cannot_be_written_is_one_sentence(tmp_path: Path, run: Path) -> None:
+    (run / f"{DOCUMENT}.partial").mkdir()
+    with pytest.raises(UserError, match=r"cannot write .*workload\.json"):
+        Laid(run, dataset(lines(tmp_path, 5)))
+
+
 def test_a_path_means_the_same_from_any_folder(tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(lines(tmp_path, 5).parent)
     assert Laid(run, dataset("lines.jsonl")).plan.scenario.workload.path == str(tmp_path / "lines.jsonl")

@@ -71,11 +71,15 @@ _BLANK = Record(
 
 
 class Writer:
-    """Appends batches of records to one worker's stream."""
+    """Appends batches of records to one worker's stream. Raises ``UserError`` if it cannot be begun."""
 
     def __init__(self, directory: Path, worker: int) -> None:
-        self._sink = pa.OSFile(str(directory / f"requests-{worker}.arrow"), "wb")
-        self._stream = pa.ipc.new_stream(self._sink, SCHEMA)
+        path = directory / f"requests-{worker}.arrow"
+        try:
+            self._sink = pa.OSFile(str(path), "wb")
+            self._stream = pa.ipc.new_stream(self._sink, SCHEMA)
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {error}") from None
         batch([_BLANK])  # the first conversion imports modules (80 ms); not in the middle of a stage
 
     def append(self, records: list[Record]) -> None:
@@ -309,6 +313,8 @@ def _merge(directory: Path, stages: Container[int] | None) -> None:
             os.fsync(file.fileno())  # the streams are the only other copy
         partial.replace(directory / PARQUET)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)  # the disk may be full
         raise UserError(f"cannot write {directory / PARQUET}: {error}; the rows are safe in its folder", 3) from None
     for stream in streams:
         stream.unlink()

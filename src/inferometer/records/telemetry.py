@@ -6,6 +6,7 @@ stream of its own; the Parquet file names those that it holds, so a merge that w
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -67,9 +68,9 @@ class Writer:
         path = directory / f"telemetry-{session_ns}.arrow"
         try:
             self._sink = pa.OSFile(str(path), "wb")
+            self._stream = pa.ipc.new_stream(self._sink, SCHEMA)
         except OSError as error:
             raise UserError(f"cannot write {path}: {error}") from None
-        self._stream = pa.ipc.new_stream(self._sink, SCHEMA)
 
     def append(self, readings: Sequence[Reading]) -> None:
         """Write one batch; it is in the kernel's hands when this returns. Raises ``OSError`` if the disk is full."""
@@ -123,6 +124,8 @@ def finish(directory: Path) -> None:
             os.fsync(file.fileno())
         partial.replace(directory / PARQUET)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)  # the disk may be full
         raise UserError(f"cannot write {directory / PARQUET}: {error}; its streams are left in the folder", 3) from None
     for stream in streams:
         stream.unlink()

@@ -128,7 +128,7 @@ def _check_unchanged(directory: Path, path: Path) -> None:
 def _write(directory: Path, path: Path, report: Report) -> None:
     size_bytes, modified_ns = _stamp(path)
     source = Source(path=str(path), size_bytes=size_bytes, modified_ns=modified_ns, report=report)
-    (directory / DOCUMENT).write_bytes(msgspec.json.format(msgspec.json.encode(source)) + b"\n")
+    store.write_json(directory / DOCUMENT, msgspec.to_builtins(source))
 
 
 def _of_file(plan: Plan, path: Path) -> Plan:
