@@ -32,6 +32,7 @@ def test_other_paths_are_those_of_files(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     assert local_file("a/b.json") == tmp_path / "a" / "b.json"
     assert local_file("~/b.json") == Path.home() / "b.json"
+    assert local_file("~nobody-of-this-name/b.json") == tmp_path / "~nobody-of-this-name" / "b.json"
 
 
 def test_a_file_by_its_name_or_the_only_one(hub: dict[str, Any]) -> None:
@@ -54,6 +55,11 @@ def test_what_is_not_clear_is_asked(hub: dict[str, Any], path: str, files: list[
     hub["files"] = files
     with pytest.raises(UserError, match=said):
         local_file(path)
+
+
+def test_a_name_that_the_hub_does_not_allow() -> None:
+    with pytest.raises(UserError, match=r"cannot get hf://or--g/na\.\.me/x\.jsonl from the hub: .*repo_id"):
+        local_file("hf://or--g/na..me/x.jsonl")
 
 
 def test_without_a_network_there_is_what_was_downloaded_before(hub: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,15 @@ def test_a_tokenizer_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(UserError, match=r"no tokenizer at .*leave --tokenizer out"):
         load_tokenizer(str(tmp_path))
+
+
+def test_a_tokenizer_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: str) -> None:
+        raise OSError
+
+    monkeypatch.setattr("tokenizers.Tokenizer", SimpleNamespace(from_pretrained=fail))
+    with pytest.raises(UserError, match=r"no tokenizer at '~nobody-of-this-name/t\.json': OSError; "):
+        load_tokenizer("~nobody-of-this-name/t.json")
 
 
 def test_a_tokenizer_without_words(tmp_path: Path) -> None:

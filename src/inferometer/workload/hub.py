@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from inferometer.errors import UserError
 
@@ -20,7 +23,7 @@ def local_file(path: str) -> Path:
     Raises ``UserError`` if the hub cannot be reached, or it is not clear which file is meant.
     """
     if not path.startswith(SCHEME):
-        return Path(path).expanduser().absolute()
+        return Path(os.path.expanduser(path)).absolute()  # noqa: PTH111 (that of Path raises where nobody has the name)
     org, _, rest = path.removeprefix(SCHEME).removeprefix("datasets/").partition("/")
     name, _, file = rest.partition("/")
     if not org or not name:
@@ -41,12 +44,19 @@ def _downloaded(path: str, repository: str, file: str) -> Path:
     except UserError:
         raise
     except Exception as error:  # noqa: BLE001 (network, HTTP and cache raise errors of many libraries)
-        cached = hub.try_to_load_from_cache(repository, file, repo_type="dataset") if file else None
-        if isinstance(cached, str):
-            return Path(cached)
+        if (cached := _cached(hub, repository, file)) is not None:
+            return cached
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         hint = "without a network, give the file itself with --dataset-path"
         raise UserError(f"cannot get {path} from the hub: {reason[:200]}; {hint}") from None
+
+
+def _cached(hub: Any, repository: str, file: str) -> Path | None:
+    """What was downloaded before; nothing, if this is no name for a data set."""
+    with suppress(ValueError):
+        found = hub.try_to_load_from_cache(repository, file, repo_type="dataset") if file else None
+        return Path(found) if isinstance(found, str) else None
+    return None
 
 
 def _only(path: str, files: list[str]) -> str:

@@ -6,6 +6,7 @@ prompts differ from each other, so that no prefix cache flatters the server.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from functools import lru_cache
@@ -112,12 +113,12 @@ _COMPOSERS: dict[str, Callable[[PromptSpec], Compose]] = {
 
 def load_tokenizer(name: str) -> Any:
     """A ``tokenizers.Tokenizer`` from a tokenizer.json, a folder with one, or a hub name. Raises ``UserError``."""
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))  # noqa: PTH111 (that of Path raises where nobody has the name)
     file = path / "tokenizer.json" if path.is_dir() else path
     try:
         return _tokenizer(str(file), file.stat().st_mtime_ns) if file.exists() else _tokenizer(name, None)
     except Exception as error:  # noqa: BLE001 (the library raises bare Exception for everything)
-        reason = str(error).splitlines()[0][:200]
+        reason = next(iter(str(error).splitlines()), type(error).__name__)[:200]
         raise UserError(
             f"no tokenizer at {name!r}: {reason}; give a tokenizer.json or its folder, or leave --tokenizer out "
             "(then prompts are token ids, or text calibrated on the server)"
