@@ -249,11 +249,15 @@ def test_a_trace_is_played_from_its_window_as_fast_as_asked(window: dict[str, An
 )
 def test_a_replay_keeps_order_and_ratios(recorded: list[int], start: int, end: int | None, speed: float) -> None:
     inside = sorted(one for one in recorded if start <= one and (end is None or one < end))
-    played = list(replay(recorded, start, end, speed))
+    played = list(replay(np.array(recorded, np.int64), start, end, speed))
     assert played == sorted(played)
     assert len(played) == len(inside)
     for was, now in zip(inside, played, strict=True):
         assert now == pytest.approx((was - start) / speed, abs=0.6, rel=1e-12)
+
+
+def test_a_replay_that_nobody_lives_to_see_ends_where_numbers_do() -> None:
+    assert list(offsets(trace(0, 1, 2, speed=1e-300), 0)) == [0]
 
 
 @settings(deadline=None)

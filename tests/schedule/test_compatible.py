@@ -29,6 +29,16 @@ def test_vllm_sends_the_last_request_at_n_over_rate(requests: int, rate: float, 
     assert (np.diff(at_s, prepend=0) >= 0).all()
 
 
+@pytest.mark.parametrize(
+    ("rate", "burstiness"), [(1e-10, 1.0), (10.0, 1e-4), ({"type": "linear", "start": 1e-12, "end": 2}, 1.0)]
+)
+@pytest.mark.parametrize("seed", range(4))
+def test_what_no_number_can_hold_is_never_due_before_the_start(rate: Any, burstiness: float, seed: int) -> None:
+    at_s = arrivals_s("vllm", rate, seed, burstiness, num_requests=10)
+    assert (np.diff(at_s, prepend=0) >= 0).all()
+    assert at_s.max(initial=0) <= 9e9
+
+
 def test_vllm_has_gamma_gaps() -> None:
     gaps = np.diff(arrivals_s("vllm", 100, burstiness=0.5, num_requests=40_000), prepend=0)
     assert gaps.mean() == pytest.approx(0.01, rel=1e-9)

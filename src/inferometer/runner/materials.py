@@ -271,7 +271,7 @@ def _with_number(stage: Stage, at: int, arrivals: trace.Trace, notes: list[str])
     load = stage.load
     if not isinstance(load, TraceLoop) or load.times_s:
         return stage
-    due = offsets(_updated(stage, num_requests=None), 0, arrivals.at_ns.tolist())
+    due = offsets(_updated(stage, num_requests=None), 0, arrivals.at_ns)
     number = sum(1 for _ in due)
     if not number:
         end_s = float(arrivals.at_ns[-1]) / 1e9

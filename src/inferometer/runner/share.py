@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from inferometer.config.models import Closed, ClosedLoop, Pause, Phase, Stage, Users
-from inferometer.schedule.arrivals import offsets, shard, split
+from inferometer.schedule.arrivals import Longs, offsets, shard, split
 from inferometer.workload.pauses import draw_pause
 
 
@@ -35,7 +35,7 @@ class Whole(NamedTuple):
     stage: Stage
     phase: Phase
     seed: int
-    recorded_ns: Sequence[int] | None = None
+    recorded_ns: Longs | None = None
 
 
 def share(whole: Whole, worker: int, workers: int) -> Share:

@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -40,6 +40,7 @@ from inferometer.records.store import Writer
 from inferometer.runner.builder import Builder
 from inferometer.runner.messages import Broken, Done, Prepare, Ready, Reply, Setup, decode_order, encode
 from inferometer.runner.share import Share, Whole, share, stage_seed
+from inferometer.schedule.arrivals import Longs
 from inferometer.telemetry import ask, machine
 from inferometer.workload.dataset_asks import counter
 from inferometer.workload.sources import asks_of, recorded_ns
@@ -60,7 +61,7 @@ class Post(NamedTuple):
     engine: Engine
     jobs: JobWriter
     builder: Builder
-    recorded_ns: Sequence[int] | None
+    recorded_ns: Longs | None
 
 
 class Prepared(NamedTuple):

@@ -7,14 +7,17 @@ so that all workers together send exactly the one schedule, and no queue between
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import count, islice, repeat, takewhile
 
 import numpy as np
+import numpy.typing as npt
 
 from inferometer.config.models import Open, OpenLoop, Stage, TraceLoop
 from inferometer.schedule.compatible import COMPATIBLE
 from inferometer.schedule.rates import Floats, course
+
+Longs = npt.NDArray[np.int64]
 
 #: Gaps are drawn in blocks of this many, so that a prefix of a schedule does not depend on its length.
 BLOCK = 1024
@@ -53,7 +56,7 @@ ARRIVALS: dict[str, Callable[[OpenLoop, np.random.Generator], Iterator[Floats]]]
 }
 
 
-def offsets(stage: Stage, seed: int, recorded_ns: Iterable[int] | None = None) -> Iterator[int]:
+def offsets(stage: Stage, seed: int, recorded_ns: Longs | None = None) -> Iterator[int]:
     """Offsets in ns, not decreasing. Closed loops are due at once: there a free slot decides.
 
     A constant schedule starts at 0; the others after their first gap, as arrivals of a process do, and a trace where
@@ -70,7 +73,8 @@ def offsets(stage: Stage, seed: int, recorded_ns: Iterable[int] | None = None) -
     if load.arrivals in COMPATIBLE:
         # theirs end by number, the last one at the very end; and one of them has no end in time
         end_ns = math.inf if load.arrivals == "inference-perf-poisson" else _end_ns(stage) + 1
-        return _until(end_ns, iter(_ns(COMPATIBLE[load.arrivals](stage, load, random))), stage.num_requests)
+        at_s = COMPATIBLE[load.arrivals](stage, load, random)
+        return _until(end_ns, _offsets(iter((at_s,)), lambda at_s: at_s), stage.num_requests)
     arrivals = _offsets(ARRIVALS[load.arrivals](load, random), course(stage).time)
     return _until(_end_ns(stage), arrivals, stage.num_requests)
 
@@ -100,18 +104,22 @@ def _until(end_ns: float, schedule: Iterator[int], number: int | None) -> Iterat
     return islice(takewhile(lambda offset_ns: offset_ns < end_ns, schedule), number)
 
 
-def _trace(load: TraceLoop, recorded_ns: Iterable[int] | None) -> Iterator[int]:
+def _trace(load: TraceLoop, recorded_ns: Longs | None) -> Iterator[int]:
     end_ns = None if load.end_s is None else round(load.end_s * 1e9)
     if load.times_s or recorded_ns is None:
         first_s = min(load.times_s)
-        recorded_ns = (round((time_s - first_s) * 1e9) for time_s in load.times_s)
+        recorded_ns = np.array([round((time_s - first_s) * 1e9) for time_s in load.times_s], np.int64)
     return replay(recorded_ns, round(load.start_s * 1e9), end_ns, load.speed)
 
 
-def replay(recorded_ns: Iterable[int], start_ns: int, end_ns: int | None, speed: float) -> Iterator[int]:
+def replay(recorded_ns: Longs, start_ns: int, end_ns: int | None, speed: float) -> Iterator[int]:
     """Recorded times (ns, in any order) of [``start_ns``, ``end_ns``) as offsets from its start, in order."""
-    end = math.inf if end_ns is None else end_ns
-    return (round((at_ns - start_ns) / speed) for at_ns in sorted(recorded_ns) if start_ns <= at_ns < end)
+    at_ns = np.sort(recorded_ns)
+    end = len(at_ns) if end_ns is None else int(at_ns.searchsorted(end_ns))
+    for first in range(int(at_ns.searchsorted(start_ns)), end, BLOCK):
+        with np.errstate(over="ignore"):  # what is never due
+            due_ns = (at_ns[first : min(first + BLOCK, end)] - start_ns) / speed
+        yield from np.rint(due_ns[due_ns < NEVER_S * 1e9]).astype(np.int64).tolist()
 
 
 def shard(schedule: Iterator[int], worker: int, workers: int) -> Iterator[tuple[int, int]]:

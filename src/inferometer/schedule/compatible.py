@@ -55,8 +55,8 @@ def _inference_perf_poisson(stage: Stage, load: OpenLoop, random: np.random.Gene
 
 
 def _scaled(at_s: Floats, end_s: float) -> Floats:
-    """The same arrivals, the last one due at ``end_s``."""
-    return at_s * (end_s / at_s[-1]) if len(at_s) else at_s
+    """The same arrivals, the last one due at ``end_s``, unless all gaps are too short for a number."""
+    return at_s * (end_s / at_s[-1]) if len(at_s) and at_s[-1] else at_s
 
 
 def _by_time(stage: Stage, load: OpenLoop) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from inferometer.config.models import Plan
@@ -19,9 +19,9 @@ SOURCES: dict[str, Callable[[Plan, Materials], Asks]] = {
 }
 
 
-def recorded_ns(materials: Materials) -> Sequence[int] | None:
+def recorded_ns(materials: Materials) -> trace.Longs | None:
     """When the requests of the workload's trace came: offsets in ns from the first; None if there is no trace."""
-    return None if materials.trace is None else trace.load(Path(materials.trace)).at_ns.tolist()
+    return None if materials.trace is None else trace.load(Path(materials.trace)).at_ns
 
 
 def asks_of(plan: Plan, materials: Materials) -> Asks:
