@@ -8,13 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from test_tokens import byte_level, word_level
 
+from inferometer.workload import block_prompts
 from inferometer.workload.block_prompts import blocks_composer
-from inferometer.workload.tokens import PromptSpec, text_tokens
+from inferometer.workload.tokens import Compose, Prompt, PromptSpec, composer, text_tokens
 
 IDS = PromptSpec(kind="token_ids")
 WORDS = PromptSpec(kind="calibrated_text", overhead_tokens=9, tokens_per_word=1.3)
@@ -62,6 +64,26 @@ def test_the_same_id_under_another_seed_or_another_id_is_other_text(spec: Prompt
         # the first token says which id it is; of the others, chance makes a few equal
         pairs = zip(prompts[0][1:], prompts[1][1:], strict=True)  # type: ignore[arg-type]
         assert sum(one == other for one, other in pairs) < 5
+
+
+def test_blocks_are_kept_up_to_a_number_of_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of 400 tokens fit into 1,000; whichever was used last stays. What was dropped comes again as it was."""
+    made: list[int] = []
+
+    def compose(spec: PromptSpec) -> Compose:
+        def count(tokens: int, random: np.random.Generator, serial: int) -> Prompt:
+            made.append(serial)
+            return composer(spec)(tokens, random, serial)
+
+        return count
+
+    monkeypatch.setattr(block_prompts, "KEPT_TOKENS", 1000)
+    monkeypatch.setattr(block_prompts, "composer", compose)
+    write = blocks_composer(IDS, 3)
+    prompts = [write([(name, 400)], 400, 0) for name in (1, 2, 1, 3, 1, 2)]
+    assert made == [1, 2, 3, 2]
+    assert prompts[0] == prompts[2] == prompts[4]
+    assert prompts[1] == prompts[5]
 
 
 @pytest.mark.parametrize(("blocks", "size"), [(1, 512), (40, 16), (300, 16)])

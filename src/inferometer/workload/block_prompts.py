@@ -6,8 +6,8 @@ written for more. Blocks meet at the beginnings of words, where no tokenizer mer
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from itertools import chain
 
 import numpy as np
@@ -17,8 +17,8 @@ from inferometer.workload.tokens import Prompt, PromptSpec, composer
 #: (id, tokens) of the leading blocks, tokens of the whole prompt, number of the request -> prompt.
 ComposeBlocks = Callable[[Sequence[tuple[int, int]], int, int], Prompt]
 
-#: Blocks that are kept because the next prompt may begin with them too; 512 tokens are 20 KiB.
-KEPT_BLOCKS = 2048
+#: Tokens of blocks that are kept because the next prompt may begin with them too; a token is 36 bytes at most.
+KEPT_TOKENS = 1 << 20
 _SHARED, _OWN = 0, 1
 
 
@@ -34,7 +34,20 @@ def blocks_composer(spec: PromptSpec, seed: int) -> ComposeBlocks:
     def part(kind: int, name: int, tokens: int) -> Prompt:
         return compose(tokens + overhead_tokens, np.random.Generator(np.random.PCG64([seed, kind, name])), name)
 
-    shared = lru_cache(KEPT_BLOCKS)(part)
+    kept: OrderedDict[tuple[int, int], Prompt] = OrderedDict()
+    kept_tokens = 0
+
+    def shared(name: int, tokens: int) -> Prompt:
+        nonlocal kept_tokens
+        found = kept.pop((name, tokens), None)
+        if found is None:
+            found = part(_SHARED, name, tokens)
+            kept_tokens += tokens
+        kept[name, tokens] = found
+        while kept_tokens > KEPT_TOKENS and len(kept) > 1:
+            (_, dropped_tokens), _ = kept.popitem(last=False)
+            kept_tokens -= dropped_tokens
+        return found
 
     def write(blocks: Sequence[tuple[int, int]], input_tokens: int, index: int) -> Prompt:
         end = max(1, input_tokens - overhead_tokens)
@@ -44,7 +57,7 @@ def blocks_composer(spec: PromptSpec, seed: int) -> ComposeBlocks:
             # whole words between the two places, so that rounding does not add up over many blocks
             size = round((round(to / per_word) - round(at / per_word)) * per_word)
             if size > 0:
-                parts.append(part(_OWN, index, size) if name is None else shared(_SHARED, name, size))
+                parts.append(part(_OWN, index, size) if name is None else shared(name, size))
             at = to
         return _join(parts or [part(_OWN, index, 1)])
 
