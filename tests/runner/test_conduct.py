@@ -6,6 +6,8 @@ import os
 import resource
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -207,6 +209,14 @@ def test_a_worker_that_dies_is_told_and_the_others_go_on(serve: Serve, tmp_path:
     assert [report.worker for report in outcome.workers] == [0]
     mine = [row for row in rows(tmp_path) if row["worker"] == 0]
     assert len(mine) == outcome.workers[0].sent
+
+
+def test_more_workers_than_there_can_be_are_one_sentence() -> None:
+    """In a process of its own, which may have few files open."""
+    code = "import resource; from inferometer.runner.local import Crew; "
+    code += "resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32)); Crew(40)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "UserError: cannot start 40 worker processes: Too many open files; give fewer --workers" in done.stderr
 
 
 def test_a_worker_that_dies_between_two_stages_is_told(serve: Serve, tmp_path: Path) -> None:

@@ -30,10 +30,17 @@ def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 def test_rings_once_and_never_early(new_loop: Loops, kind: str) -> None:
     async def rings() -> tuple[int, list[int]]:
         rung: list[int] = []
-        timer = Timer(asyncio.get_running_loop(), lambda: rung.append(time.monotonic_ns()))
+        once = asyncio.Event()
+
+        def ring() -> None:
+            rung.append(time.monotonic_ns())
+            once.set()
+
+        timer = Timer(asyncio.get_running_loop(), ring)
         at_ns = time.monotonic_ns() + 5 * MS
         timer.arm(at_ns)
-        await asyncio.sleep(0.05)
+        await asyncio.wait_for(once.wait(), 10)
+        await asyncio.sleep(0.02)
         timer.close()
         return at_ns, rung
 

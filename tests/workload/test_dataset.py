@@ -251,6 +251,14 @@ def test_a_file_that_changed_is_not_read(tmp_path: Path) -> None:
         Items(dataset)
 
 
+def test_a_file_that_changes_while_it_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path, '{"prompt": "One."}\n' * 3)
+    items = Items(prepare(path, DatasetSpec(), tmp_path))
+    path.write_text('{"prompt": "Two"}\n')
+    with pytest.raises(UserError, match="has changed during the run"):
+        items.item(2)
+
+
 def test_what_workers_get_survives_the_way_to_them(tmp_path: Path) -> None:
     dataset = prepare(FIXTURES / "sharegpt.json", DatasetSpec(shuffle_seed=1), tmp_path)
     assert msgspec.json.decode(msgspec.json.encode(dataset), type=Dataset) == dataset

@@ -90,10 +90,12 @@ class Worker:
         self.alive = True
         # A worker ignores Ctrl-C, but not before it has its modules; what is blocked here is blocked there from birth.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "inferometer.runner.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "inferometer.runner.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def say(self, order: Order) -> None:
         """Send one order; a dead worker is noticed at its next reply, which may be a last sentence."""
@@ -149,7 +151,15 @@ class Crew:
     """All workers of a run. They start with the object, while the parent still prepares the plan."""
 
     def __init__(self, workers: int) -> None:
-        self._workers = [Worker(number) for number in range(workers)]
+        self._workers: list[Worker] = []
+        try:
+            for number in range(workers):
+                self._workers.append(Worker(number))
+        except OSError as error:
+            for worker in self._workers:
+                worker.dismiss()
+            hint = "give fewer --workers, or raise the limits of this shell (ulimit -n, ulimit -u)"
+            raise UserError(f"cannot start {workers} worker processes: {error.strerror}; {hint}") from None
         self._board: Board | None = None
         self._board_file: Path | None = None
         self._interrupts = 0

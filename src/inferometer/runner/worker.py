@@ -129,6 +129,9 @@ def _obey(setup: Setup) -> None:
 def _own_fault(engine: Engine, context: dict[str, Any]) -> None:
     """An exception that nobody expected is our bug: it ends the run instead of letting a request wait for ever."""
     error = context.get("exception")
+    if isinstance(error, UserError):  # a file has changed under our hands
+        engine.break_down(str(error))
+        return
     if error is not None:
         traceback.print_exception(error)
     what = f"{type(error).__name__}: {error}" if error is not None else context["message"]

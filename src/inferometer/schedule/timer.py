@@ -68,11 +68,6 @@ class Timer:
                 os.close(self._fd)
                 self._fd = None
 
-    @property
-    def fine(self) -> bool:
-        """Whether the timer is finer than the loop's own."""
-        return self._fd is not None
-
     def arm(self, at_monotonic_ns: int) -> None:
         """Call back at this reading of ``time.monotonic_ns``; at once (from the loop) if it has passed."""
         if self._fd is None:

@@ -229,7 +229,7 @@ class Items:
     """
 
     def __init__(self, dataset: Dataset) -> None:
-        path = Path(dataset.path)
+        self._path = path = Path(dataset.path)
         try:
             self._file = os.open(path, os.O_RDONLY)
             self.close = finalize(self, os.close, self._file)
@@ -248,7 +248,10 @@ class Items:
     def item(self, index: int) -> Item:
         """Item ``index``, from 0. Token counts that were found when the file was prepared are filled in."""
         start, size, number, prompt_tokens, output_tokens = self._entries[index].item()
-        item, _ = parse(os.pread(self._file, size, start), number, self._reading)
+        try:
+            item, _ = parse(os.pread(self._file, size, start), number, self._reading)
+        except (BadRecordError, DroppedError):  # it could be read when the file was prepared
+            raise UserError(f"{self._path} has changed during the run; start the run again") from None
         return item._replace(
             prompt_tokens=prompt_tokens if prompt_tokens >= 0 else None,
             output_tokens=output_tokens if output_tokens >= 0 else None,
