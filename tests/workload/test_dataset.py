@@ -131,6 +131,18 @@ def test_parquet_of_any_row_groups(tmp_path: Path) -> None:
         assert all(item.prompt == rows[item.number - 1]["prompt"] for item in shuffled)
 
 
+def test_parquet_that_does_not_say_what_is_text(tmp_path: Path) -> None:
+    """As Impala, Hive and older Spark write it: bytes, without the word that they are UTF-8."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    column = pa.array([b"Why?", "Größe".encode(), b"\xff\xfe"], pa.binary())
+    pq.write_table(pa.table({"prompt": column}), tmp_path / "p.parquet")
+    with pytest.raises(UserError, match=r"p\.parquet: row 3: 'prompt' must be text, not nothing"):
+        prepared(tmp_path / "p.parquet")
+    assert prompts(tmp_path / "p.parquet", skip_bad_lines=True) == ["Why?", "Größe"]
+
+
 def test_parquet_with_conversations(tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq

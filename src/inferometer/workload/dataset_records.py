@@ -180,7 +180,16 @@ def parquet_rows(path: Path, columns: tuple[str, ...], copy: Path) -> Places:
 
 
 def _encode(row: dict[str, Any]) -> bytes:
-    return msgspec.json.encode(row, enc_hook=str) + b"\n"
+    texts = {name: _text(value) if isinstance(value, bytes) else value for name, value in row.items()}
+    return msgspec.json.encode(texts, enc_hook=str) + b"\n"
+
+
+def _text(value: bytes) -> str | None:
+    """Some writers do not say that a column of bytes is text; what is none is nothing that could be sent."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def parquet_columns(path: Path) -> tuple[str, ...]:
