@@ -94,6 +94,33 @@ def test_headers_that_cannot_be_sent_are_refused(headers: dict[str, str]) -> Non
         ask.headers(to("http://h", headers=headers))
 
 
+@pytest.mark.parametrize("around", [" {}", "{}  ", "{}\r\n"])
+def test_white_space_around_a_secret_is_not_sent_and_not_told(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, around: str
+) -> None:
+    monkeypatch.setenv("SECRET", around.format("sk-planted"))
+    target = to(serve(lambda asked: Said([asked.headers["x-api-key"]])), headers={"X-Api-Key": "$SECRET"})
+    assert ask.decoded(target, ask.fetch(target, "/v1/models")) == ["sk-planted"]
+
+
+@pytest.mark.parametrize("written", ["Bearer {}", "bearer {}", "Basic {}", "Token  {}", "{}"])
+def test_a_secret_is_masked_whatever_its_scheme(monkeypatch: pytest.MonkeyPatch, written: str) -> None:
+    monkeypatch.setenv("SECRET", written.format("sk-planted=="))
+    target = to("http://h", headers={"Authorization": "$SECRET"}, api_key_env="NOT_SET")
+    assert ask.masked(target, "not a good key: sk-planted==!") == "not a good key: ***!"
+
+
+def test_a_cookie_is_masked_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COOKIE", "session=abc; theme=dark")
+    target = to("http://h", headers={"Cookie": "$COOKIE"}, api_key_env="NOT_SET")
+    assert ask.secrets(target) == ("session=abc; theme=dark",)
+
+
+def test_a_key_file_in_nobodys_home_is_a_sentence() -> None:
+    with pytest.raises(UserError, match=r"key file ~no-such-user/key cannot be read: .*home"):
+        ask.headers(to("http://h", api_key_file="~no-such-user/key"))
+
+
 def test_proxies_of_the_environment_are_not_used(
     serve: Serve, refusing_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

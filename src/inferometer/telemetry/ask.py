@@ -30,6 +30,7 @@ MAX_QUOTE = 300
 #: A shorter value is no secret, and masking it would spoil every message.
 MIN_SECRET = 4
 
+_SCHEME = re.compile(r"[A-Za-z]+ +(?=\S+$)")  # of credentials, RFC 9110 section 11.4
 _PASSWORD = re.compile(r"^([a-z][a-z0-9+.-]*://)?.*@", re.IGNORECASE | re.DOTALL)
 
 
@@ -104,7 +105,7 @@ def headers(target: Target) -> dict[str, str]:
             " set it again"
         )
     for name, written in target.headers.items():
-        value = _from_environment(name, written)
+        value = _from_environment(name, written).strip()  # white space around it is no part of it, RFC 9110 section 5.5
         if not is_sendable(name, value):
             raise UnreachableError(
                 f"the header {name!r} has characters that no HTTP header can carry: check its name and value"
@@ -128,8 +129,8 @@ def _key(target: Target) -> str:
 
 
 def secrets(target: Target) -> tuple[str, ...]:
-    """The values that must not be shown: the key, and every header that holds a credential."""
-    values = [value.removeprefix("Bearer ") for name, value in headers(target).items() if is_secret(name)]
+    """The values that must not be shown: the key, and every header that holds a credential, without its scheme."""
+    values = [_SCHEME.sub("", value, count=1) for name, value in headers(target).items() if is_secret(name)]
     return tuple(value for value in values if len(value) >= MIN_SECRET)
 
 

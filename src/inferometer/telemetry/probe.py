@@ -198,8 +198,9 @@ def _read(target: Target, api: Api, reply: ask.Reply) -> tuple[Answer, list[int]
             f"{ask.shown(reply.url)} does not stream: it answers with one JSON body; --disable-stream measures that"
         )
     answer = api.read(events.data, events.names)
-    if answer.error is not None:
-        answer.error = ask.masked(target, answer.error)
+    answer.error, answer.malformed = (
+        None if said is None else ask.masked(target, said) for said in (answer.error, answer.malformed)
+    )
     return answer, [int(events.ends[position]) for position in answer.token_events]
 
 
