@@ -113,6 +113,9 @@ def test_a_long_run_is_asked_for_in_pieces_with_the_token(serve: Serve, monkeypa
         (Said({"status": "success", "data": {"result": "x"}}), "not as a Prometheus does"),
         (Said({"status": "success"}), "refuses"),
         (Said([1]), "not as a Prometheus does"),
+        (Said(b'{"status": "success", "data": {"result": "\xff"}}'), "not as a Prometheus does"),
+        (Said(b'{"status": "success", "data": {"result": ' + b"[" * 100_000), "not as a Prometheus does"),
+        (Said({"status": "success", "data": {"result": [0, "NaN"]}}), "not as a Prometheus does"),
     ],
 )
 def test_what_is_no_prometheus_is_named(serve: Serve, said: Said, says: str) -> None:

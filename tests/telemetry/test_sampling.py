@@ -166,6 +166,20 @@ def test_a_prometheus_that_is_gone_is_said_and_ends_nothing(refusing_url: str, t
     assert "cannot be asked" in notes[0]
 
 
+def test_a_prometheus_that_talks_nonsense_is_said_and_ends_nothing(
+    refusing_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nonsense(*_: object) -> None:
+        raise ValueError("cannot convert float NaN to integer")
+
+    monkeypatch.setattr(sampling.promql, "history", nonsense)
+    settings = Telemetry(prometheus=PrometheusServer(url=refusing_url), gpu="none")
+    notes: list[str] = []
+    with sampling.sampling(open_sources(target(refusing_url), [], settings), tmp_path, now_ns(), notes.append):
+        pass
+    assert "cannot be used: ValueError" in notes[0]
+
+
 def test_gpus_that_were_asked_for_and_are_not_there(
     refusing_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

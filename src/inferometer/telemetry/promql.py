@@ -180,9 +180,12 @@ def _ahead_s(reach: Target) -> float:
     content = _ask(reach, {"query": "time()"})
     middle_s = (before_s + time.time()) / 2
     try:
-        return float(content[1]) - middle_s
+        now_s = float(content[1])
     except (TypeError, ValueError, LookupError):
-        raise UserError(f"{ask.shown(reach.base_url)} answers, but not as a Prometheus does") from None
+        now_s = math.nan
+    if not math.isfinite(now_s):
+        raise UserError(f"{ask.shown(reach.base_url)} answers, but not as a Prometheus does")
+    return now_s - middle_s
 
 
 def _ask(reach: Target, words: dict[str, str]) -> Any:
@@ -205,7 +208,7 @@ def _ask(reach: Target, words: dict[str, str]) -> Any:
         raise UserError(f"the Prometheus at {ask.shown(reach.base_url)} cannot be asked ({reason})") from None
     try:
         answer = msgspec.json.decode(reply.content, type=_Answer)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise UserError(f"{ask.shown(where)} answers {reply.status_code}, and not as a Prometheus does") from None
     if answer.status != "success" or answer.data is None:
         said = ask.plain(ask.masked(reach, answer.error))[: ask.MAX_QUOTE]

@@ -110,6 +110,8 @@ def _ask_prometheus(settings: Telemetry, writer: Writer, span: promql.Span, epoc
         writer.append([one._replace(t_ns=one.t_ns - wall_ns) for one in found.readings])
     except (UserError, OSError) as error:
         note(f"note: {error}")
+    except Exception as error:  # noqa: BLE001 (whatever a Prometheus says, the run is over and shall be reported)
+        note(f"note: what the Prometheus said cannot be used: {type(error).__name__}: {error}")
     except KeyboardInterrupt:
         note("note: interrupted while a Prometheus was asked: its figures are missing")
     else:
