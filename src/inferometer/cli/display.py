@@ -91,9 +91,11 @@ def _plain() -> Watch:
 def _bar(progress: Progress) -> Any:
     from rich.progress_bar import ProgressBar
     from rich.table import Table
+    from rich.text import Text
 
     planned = progress.stage.warmup_requests if progress.phase is Phase.WARMUP else progress.stage.num_requests
     total, done = (planned, progress.totals.ended) if planned else (progress.stage.duration_s or 1, progress.elapsed_s)
     grid = Table.grid(padding=(0, 2))
-    grid.add_row(ProgressBar(total=total, completed=min(done, total), width=24), line(progress))
+    # As Text: in a plain string Rich would take a stage's name such as "[a]" for its own markup.
+    grid.add_row(ProgressBar(total=total, completed=min(done, total), width=24), Text(line(progress)))
     return grid
