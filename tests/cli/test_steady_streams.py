@@ -33,6 +33,17 @@ def test_what_is_written_arrives_in_order() -> None:
         assert both.getvalue().split() == [str(number) for number in range(100)]
 
 
+@pytest.mark.parametrize(("encoding", "arrives"), [("ascii", b"? p95 ? 2 s\n"), ("utf-8", "✗ p95 ≤ 2 s\n".encode())])
+def test_what_a_stream_cannot_encode_costs_no_more_than_that(encoding: str, arrives: bytes) -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding=encoding)
+    with standard("stdout", stream), steady():
+        print("✗ p95 ≤ 2 s")
+        print("\ud800")
+        print("and more")
+    assert raw.getvalue() == arrives + b"?\nand more\n"
+
+
 def test_a_reader_that_has_gone() -> None:
     read, write = os.pipe()
     os.close(read)

@@ -104,7 +104,6 @@ def run(args: argparse.Namespace) -> int:
         verify_tls=not args.insecure,
         timeouts=Timeouts(connect_s=min(args.timeout, 10.0), first_token_s=args.timeout, total_s=args.timeout),
     )
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # an answer may hold what the terminal cannot show
     signs = []
     for row in checks(target, BACKENDS[args.backend]):
         print(render(row, *_terminal()), flush=True)

@@ -49,9 +49,12 @@ class Steady:
         """Nothing is kept back: every text is flushed on its way."""
 
     def deliver(self, text: str) -> None:
-        """Write to the stream itself, however long that takes."""
+        """Write to the stream itself, however long that takes. What its encoding does not have is a question mark."""
         try:
-            self._stream.write(text)
+            try:
+                self._stream.write(text)
+            except UnicodeEncodeError as error:
+                self._stream.write(text.encode(error.encoding, "replace").decode(error.encoding))
             self._stream.flush()
         except OSError:  # EIO: the terminal is gone; EPIPE: the reader is
             self.lost = True
