@@ -165,6 +165,23 @@ def test_wrong_flags_are_usage_errors(flags: list[str], capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["http://user:sk-planted@h"], "a password in the URL would be stored"),
+        (["http://h", "--header", "Authorization=sk-planted"], r"Authorization is a secret.*Authorization=\$VARIABLE"),
+    ],
+)
+def test_a_secret_that_is_written_out_is_refused_and_not_shown(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", *arguments]) == 2
+    told = capsys.readouterr().err
+    assert re.search(says, told)
+    assert len(told.splitlines()) == 1
+    assert "sk-planted" not in told
+
+
+@pytest.mark.parametrize(
     ("colour", "unicode", "line"),
     [
         (False, True, "✗ stream      cut"),

@@ -11,6 +11,8 @@ from itertools import pairwise
 from statistics import median
 from typing import Literal, NamedTuple
 
+from pydantic import ValidationError
+
 from inferometer.client.apis import APIS
 from inferometer.config.models import Target, Timeouts
 from inferometer.errors import UserError
@@ -96,19 +98,27 @@ def _seconds(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Print the table; 0 when the endpoint can be benchmarked, else 1."""
-    target = Target(
-        base_url=args.url,
-        model=args.model,
-        api_key_env=args.api_key_env,
-        headers=dict(args.header),
-        verify_tls=not args.insecure,
-        timeouts=Timeouts(connect_s=min(args.timeout, 10.0), first_token_s=args.timeout, total_s=args.timeout),
-    )
+    target = _target(args)
     signs = []
     for row in checks(target, BACKENDS[args.backend]):
         print(render(row, *_terminal()), flush=True)
         signs.append(row.sign)
     return 1 if "bad" in signs else 0
+
+
+def _target(args: argparse.Namespace) -> Target:
+    try:
+        return Target(
+            base_url=args.url,
+            model=args.model,
+            api_key_env=args.api_key_env,
+            headers=dict(args.header),
+            verify_tls=not args.insecure,
+            timeouts=Timeouts(connect_s=min(args.timeout, 10.0), first_token_s=args.timeout, total_s=args.timeout),
+        )
+    except ValidationError as error:  # its own text would show the secret that it refuses
+        first = error.errors(include_input=False, include_url=False)[0]
+        raise UserError(first["msg"].removeprefix("Value error, ")) from None
 
 
 def _terminal() -> tuple[bool, bool]:
