@@ -50,6 +50,12 @@ def test_a_folder_that_is_not_there_is_said_at_once(inferometer):
     assert "there is no folder nosuch" in done.stderr
 
 
+def test_a_folder_is_no_output_and_that_is_said_at_once(inferometer, tmp_path):
+    done = inferometer("calibrate", "--output", str(tmp_path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "that is a folder" in done.stderr
+
+
 def test_an_interrupt_leaves_nothing(tmp_path):
     process = subprocess.Popen(
         [COMMAND, "calibrate"],
@@ -82,11 +88,13 @@ def test_the_result_is_kept_for_later_runs(monkeypatch, tmp_path, capsys):
     assert "kept for later runs" in capsys.readouterr().err
 
 
-def test_a_home_that_cannot_be_written_does_not_cost_the_result(monkeypatch, tmp_path, capsys):
+def test_files_that_cannot_be_written_do_not_cost_the_result(monkeypatch, tmp_path, capsys):
     (tmp_path / "file").touch()
+    (tmp_path / "c.json.partial").mkdir()  # in the way of what is written first
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     monkeypatch.setattr(calibration, "FULL", BRIEF)
-    assert cli.main(["calibrate"]) == 0
+    assert cli.main(["calibrate", "--output", str(tmp_path / "c.json")]) == 2
     told = capsys.readouterr()
     assert "Calibration Result" in told.out
     assert "not kept for later runs" in told.err
+    assert "cannot write" in told.err

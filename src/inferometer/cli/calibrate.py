@@ -27,6 +27,8 @@ def run(options: argparse.Namespace) -> int:
     """Measure, keep and print."""
     if options.output is not None and not options.output.parent.is_dir():
         raise UserError(f"--output {options.output}: there is no folder {options.output.parent}")
+    if options.output is not None and options.output.is_dir():
+        raise UserError(f"--output {options.output}: that is a folder; name a file in it")
     import msgspec
 
     from inferometer.records import store
@@ -34,11 +36,11 @@ def run(options: argparse.Namespace) -> int:
     from inferometer.runner.calibration import FULL, QUICK, calibrate
 
     calibration = calibrate(QUICK if options.quick else FULL, _note)
-    if options.output is not None:
-        store.write_json(options.output, msgspec.to_builtins(calibration))
     print(render(calibration))
     if not options.quick:
         _keep(calibration)
+    if options.output is not None:  # last: a file that cannot be written does not cost the result
+        store.write_json(options.output, msgspec.to_builtins(calibration))
     return 0
 
 
