@@ -268,5 +268,14 @@ def test_colour_changes_nothing_but_the_verdict() -> None:
     assert "\x1b" not in render(summary(STAGE))
 
 
+def test_what_a_server_says_cannot_steer_the_terminal() -> None:
+    stage = copy.deepcopy(STAGE)
+    stage["counts"]["failures"][0]["first_example"] = "HTTP 500: \x1b[2J\x1b]0;gone\x07 \x9b31m boom"
+    stage["models"] = [{"model": "tiny\x1b[31m", "counts": {"ok": 1, "failed": 0}, "throughput": None, "metrics": {}}]
+    shown = stage_result(stage, REPORT)
+    assert "  first: HTTP 500: [2J ]0;gone 31m boom\n" in shown
+    assert all(line.isprintable() for line in shown.splitlines())
+
+
 def test_nothing_to_show() -> None:
     assert render(summary()) == "No stage was begun: there is nothing to show.\n"

@@ -52,6 +52,11 @@ def test_replicas_end_with_how_even_they_are() -> None:
     assert alone == lines[:-1]
 
 
+def test_a_name_that_a_server_gave_stays_in_its_cell() -> None:
+    [(_, lines)] = tables({"replicas": [part(replica="a|b\n\x9b31mc", share=1.0, groups=None)], "evenness": None})
+    assert "| a/b 31mc |" in lines[2]
+
+
 def test_prefixes_end_with_what_warmth_saves() -> None:
     more = {"perfect_hit_rate": None, "same_replica_share": None}
     cold = part(part="cold", **more) | {"metrics": {"ttft": latency(40, 50)}}

@@ -18,7 +18,7 @@ from inferometer.analysis.thresholds import Judged
 from inferometer.report import reading, repeated
 from inferometer.report.comparison import ticks
 from inferometer.report.groups import tables
-from inferometer.report.tables import FEW, by_model, level, sweep
+from inferometer.report.tables import FEW, by_model, level, one_line, sweep
 
 WIDTH = 50
 #: name: (title of the section, label in its lines)
@@ -278,7 +278,7 @@ def _failures(failures: list[dict[str, Any]]) -> Iterator[str]:
     for failure in failures:
         yield from _count(f"{failure['kind']}:", failure["count"])
         if failure["first_example"]:
-            yield "  first: " + " ".join(failure["first_example"].split())[:_EXAMPLE_CHARACTERS]
+            yield "  first: " + one_line(failure["first_example"])[:_EXAMPLE_CHARACTERS]
 
 
 def _attempts(attempts: dict[str, Any] | None) -> list[str]:

@@ -17,7 +17,7 @@ from inferometer.report.indicators import slo_rows
 from inferometer.report.points import heading, labels, points
 from inferometer.report.run_context import context_rows, peaks
 from inferometer.report.stage_tables import server_headline, server_notes, server_rows
-from inferometer.report.tables import markdown, sweep
+from inferometer.report.tables import markdown, one_line, sweep
 
 _TITLE = "# Benchmark results\n"
 _MARKS = {True: "✓ met", False: "✗ missed", None: "not measured"}
@@ -136,4 +136,4 @@ def _reading(sentences: Sequence[str]) -> Iterator[str]:
 
 def _plain(value: str) -> str:
     """A text from outside as one line of a table: no bar, no mark of HTML or of a comment."""
-    return " ".join(value.split()).replace("|", "\\|").replace("<", "&lt;")
+    return one_line(value).replace("|", "\\|").replace("<", "&lt;")

@@ -19,6 +19,11 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(f"{c:<{w}}" for c, w in zip(line, widths, strict=True)) + " |" for line in lines)
 
 
+def one_line(text: str) -> str:
+    """A text from outside, on one line and without control characters, which could steer a terminal."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
 def sweep(summary: dict[str, Any]) -> str:
     """All stages of a run, one line each: nine columns. Latencies in ms.
 
@@ -43,7 +48,7 @@ def sweep(summary: dict[str, Any]) -> str:
 def by_model(models: Sequence[dict[str, Any]]) -> str:
     """One line for each model of a stage. Latencies in ms."""
     rows = [
-        [entry["model"], str(entry["counts"]["ok"]), str(entry["counts"]["failed"]), *_numbers(entry)]
+        [one_line(entry["model"]), str(entry["counts"]["ok"]), str(entry["counts"]["failed"]), *_numbers(entry)]
         for entry in models
     ]
     return markdown(("model", "ok", "failed", *SWEEP_HEADER), rows)

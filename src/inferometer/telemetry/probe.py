@@ -266,7 +266,7 @@ def _unknown_model(target: Target) -> str | None:
     if target.model in names:
         return None
     more = " ..." if len(names) > 10 else ""
-    served = f"it serves {', '.join(names[:10])}{more}" if names else "and it does not tell which it serves"
+    served = f"it serves {ask.plain(', '.join(names[:10]))}{more}" if names else "and it does not tell which it serves"
     return f"the server does not know the model {target.model!r}: {served}"
 
 
