@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -168,6 +169,23 @@ def test_flags_make_a_fleet() -> None:
     found = parsed("--replicas", "3", "--routing", "sticky", "--session-header", "X-User")
     assert (found.replicas, found.routing, found.session_header) == (3, "sticky", "x-user")
     assert (parsed().replicas, parsed("--replicas", "2").routing) == (1, "round-robin")
+
+
+@pytest.mark.parametrize("style", ["crlf", "early_hints", "one_write", "content_length"])
+def test_odd_streams_name_who_answered(odd: httpx.Client, style: str) -> None:
+    answer = odd.post("/v1/completions", json={"prompt": "x", "max_tokens": 3, "stream": True, "model": style})
+    assert answer.headers["x-replica"] in ("replica-0", "replica-1")
+    assert answer.text.splitlines()[-2:] == ["data: [DONE]", ""]
+
+
+@pytest.fixture(scope="module")
+def odd() -> Iterator[httpx.Client]:
+    """Two replicas behind an address with a model for each of some styles."""
+    styles = ("crlf", "early_hints", "one_write", "content_length")
+    faults = [word for style in styles for word in ("--fault", f"odd={style},model={style}")]
+    flags = ("--exact", "--itl-ms", "1", "--replicas", "2", "--model", *styles, *faults)
+    with process(*flags) as (_server, url), httpx.Client(base_url=url, trust_env=False, timeout=30) as client:
+        yield client
 
 
 def test_an_address_names_who_answered_and_counts_for_each() -> None:

@@ -317,12 +317,14 @@ class _Rewritten:
         self._style = STYLES[fault.style]
         self._before = 0
         self._pieces: list[bytes] = []
+        self._more = b""
 
     def send(self, data: bytes) -> None:
         """Write the head, or events (and the empty chunk after the last), as the style has them."""
         style = self._style
-        if data is STREAM_HEAD:
-            return None if style.whole else self._connection.send(style.head)
+        if data.startswith(STREAM_HEAD[:-2]):
+            self._more = data[len(STREAM_HEAD) - 2 : -2]  # headers that an answer has beside the usual ones
+            return None if style.whole else self._connection.send(style.head[:-2] + self._more + b"\r\n")
         chunks = unchunk(data)
         ended = not chunks[-1]
         events = chunks[:-1] if ended else chunks
@@ -330,7 +332,8 @@ class _Rewritten:
         self._before += len(events)
         if style.whole:
             self._pieces += pieces
-            return self._connection.send(style.whole(self._pieces)) if ended else None
+            more = b"\r\n" + self._more + b"\r\n"
+            return self._connection.send(style.whole(self._pieces).replace(b"\r\n\r\n", more, 1)) if ended else None
         framed = [style.frame(piece) for piece in pieces] + [style.tail] * ended
         for write in framed if style.apart else [b"".join(framed)]:
             self._connection.send(write)
