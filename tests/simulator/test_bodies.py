@@ -79,7 +79,7 @@ def test_refusals(fields: dict[str, Any], status: int, param: str, words: str) -
     assert words in error["message"]
 
 
-@pytest.mark.parametrize("body", [b"", b"{bad", b'{"prompt": "\xff"}', b"[]", b"{}"])
+@pytest.mark.parametrize("body", [b"", b"{bad", b'{"prompt": "\xff"}', b"[]", b"{}", b'{"x": ' + b"[" * 100_000])
 def test_broken_bodies(body: bytes) -> None:
     with pytest.raises(ApiError, match="1 validation error") as caught:
         read_completion(body, SERVED)
@@ -95,6 +95,7 @@ def test_broken_bodies(body: bytes) -> None:
         (b'{"model": 1}', None, None),
         (b'{"model": "\xff"}', None, None),
         (b"[]", None, None),
+        (b'{"x": ' + b"[" * 100_000, None, None),
     ],
 )
 def test_hints_are_taken_from_what_can_be_read(body: bytes, model: str | None, stream: bool | None) -> None:

@@ -161,6 +161,11 @@ def test_wrong_bodies_are_refused(client: httpx.Client, api: str) -> None:
     assert client.get(APIS[api].path).status_code == 405
 
 
+@pytest.mark.parametrize("wrong", [[1.5], [None], [-1], [{}], ["a", None]])
+def test_what_cannot_be_embedded_is_refused(client: httpx.Client, wrong: list[object]) -> None:
+    assert client.post("/v1/embeddings", json={"input": wrong}).status_code == 400
+
+
 def test_a_key_may_come_in_either_header() -> None:
     with process("--exact", "--api-key-env", "SIM_KEY", SIM_KEY="k") as (_server, url):
         body = APIS["anthropic"].write("simulated", Ask("a", None, 1))

@@ -67,6 +67,8 @@ def test_exact_flags(line: str, timeline: Timeline) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
+        ("--port 99999", "--port is 99999: it must be from 0 to 65535"),  # else it would listen on 34463
+        ("--port -1", "--port is -1"),
         ("--ttft-ms 5", "--ttft-ms belongs to --exact"),
         ("--exact --max-num-seqs 4", "--max-num-seqs describes an engine"),
         ("--exact --profile l4-qwen2.5-0.5b", "--profile describes an engine"),

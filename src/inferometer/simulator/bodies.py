@@ -133,7 +133,7 @@ def decode(body: bytes, kind: type[Body]) -> Body:
     except msgspec.ValidationError as error:
         where = re.search(r"`\$\.?([^`]*)`$", str(error))
         raise ApiError(400, f"1 validation error: {error}", "Bad Request", where.group(1) if where else None) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ApiError(400, f"1 validation error: JSON decode error: {error}", "Bad Request", "body") from None
 
 
@@ -141,7 +141,7 @@ def hint(body: bytes) -> Hint:
     """What a body says of model and stream; nothing if it cannot be read."""
     try:
         return msgspec.json.decode(body, type=Hint)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return Hint()
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import msgspec
 
 from inferometer.simulator import events
-from inferometer.simulator.bodies import Ask, Common, Served, ask_of, decode, prompt_ids
+from inferometer.simulator.bodies import Ask, Common, Served, TokenId, ask_of, decode, prompt_ids
 from inferometer.simulator.model import Progress
 from inferometer.simulator.streams import Dialect, Stream
 
@@ -19,7 +18,7 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True):
     """POST /v1/embeddings."""
 
     model: str | None = None
-    input: str | list[Any]
+    input: str | list[TokenId | str | list[TokenId]]
 
 
 def _read(body: bytes, served: Served) -> Ask:

@@ -27,6 +27,7 @@ _EXACT_MODEL_LEN = 131_072
 _ROUTING = "round-robin"
 _SESSION_HEADER = "x-session-id"
 _PR_SET_PDEATHSIG = 1
+_LAST_PORT = 65_535
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,6 +62,8 @@ def settings(args: argparse.Namespace) -> Settings:
     Raises:
         UserError: if a value is impossible or two flags exclude each other.
     """
+    if not 0 <= args.port <= _LAST_PORT:
+        raise UserError(f"--port is {args.port}: it must be from 0 to {_LAST_PORT}")
     mode = _timeline(args) if args.exact else _profile(args)
     max_model_len = mode.max_model_len if isinstance(mode, Profile) else args.max_model_len or _EXACT_MODEL_LEN
     model, *others = dict.fromkeys(args.model or [DEFAULT_MODEL])
