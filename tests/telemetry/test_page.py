@@ -23,7 +23,7 @@ def text(body: bytes) -> Said:
 
 def page_of(base_url: str, path: str = "/metrics") -> MetricsPage:
     target = Target(base_url=base_url)
-    return MetricsPage(base_url + path, reach(base_url + path, target, QUICK))
+    return MetricsPage(base_url + path, reach(base_url + path, target, QUICK), "replica")
 
 
 def test_figures_and_the_time_in_the_middle(serve: Serve) -> None:
@@ -31,7 +31,7 @@ def test_figures_and_the_time_in_the_middle(serve: Serve) -> None:
         (one,) = page.readings()
         assert (one.source, one.replica, one.series, one.name, one.value) == (
             "vllm",
-            page.replica,
+            "replica",
             "engine=0",
             "requests_running",
             2.0,
@@ -166,6 +166,19 @@ def test_the_first_page_is_kept_for_the_context(serve: Serve) -> None:
     (page,) = opened.pages
     page.close()
     assert [sample.name for sample in opened.first[page.replica]] == ["vllm:num_requests_running"]
+
+
+def test_pages_of_one_address_are_replicas_of_their_own(serve: Serve) -> None:
+    url = serve(lambda _: text(METRICS))
+    host = url.removeprefix("http://")
+    opened = open_pages(Target(base_url=url), [f"{url}/pods/a/metrics", f"{url}/pods/b/metrics"], QUICK)
+    assert [page.replica for page in opened.pages] == [f"{host}/pods/a/metrics", f"{host}/pods/b/metrics"]
+    assert len(opened.first) == 2
+    for page in opened.pages:
+        page.close()
+    alone = open_pages(Target(base_url=url), [f"{url}/pods/a/metrics"], QUICK)
+    assert [page.replica for page in alone.pages] == [host]
+    alone.pages[0].close()
 
 
 def test_origins() -> None:

@@ -35,13 +35,13 @@ class Answer(NamedTuple):
 
 
 class MetricsPage:
-    """One replica's page. Raises ``UserError`` if its token, headers or certificates cannot be used."""
+    """The page of one ``replica``. Raises ``UserError`` if its token, headers or certificates cannot be used."""
 
-    def __init__(self, url: str, reach: Target) -> None:
+    def __init__(self, url: str, reach: Target, replica: str) -> None:
         import httpx
 
         self.url = url
-        self.replica = urlsplit(url).netloc
+        self.replica = replica
         self._limit_s = reach.timeouts.total_s
         self._client = httpx.Client(
             headers=ask.headers(reach) | {"accept": "text/plain;version=0.0.4, */*;q=0.1"},
@@ -137,6 +137,13 @@ def reach(url: str, target: Target, access: Access) -> Target:
     )
 
 
+def _replica(url: str, urls: Sequence[str]) -> str:
+    """Host and port of a page; its path, too, where one address has several, as a proxy in front of pods has."""
+    host = urlsplit(url).netloc
+    shared = sum(urlsplit(other).netloc == host for other in urls) > 1
+    return url.partition("://")[2] if shared else host
+
+
 class Opened(NamedTuple):
     """The pages that are worth asking, what they said first, and what a user should know."""
 
@@ -159,8 +166,9 @@ def open_pages(target: Target, urls: Sequence[str], access: Access) -> Opened:
     pages: list[MetricsPage] = []
     first: dict[str, list[Sample]] = {}
     notes: list[str] = []
-    for url in dict.fromkeys(urls or [ask.url(target, "/metrics")]):
-        page = MetricsPage(url, reach(url, target, access))
+    wanted = list(dict.fromkeys(urls or [ask.url(target, "/metrics")]))
+    for url in wanted:
+        page = MetricsPage(url, reach(url, target, access), _replica(url, wanted))
         try:
             answer = page.answer()
         except MissingError as error:
