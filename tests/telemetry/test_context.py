@@ -124,6 +124,13 @@ def test_gpus_of_an_exporter(refusing_url: str, tmp_path: Path) -> None:
     assert found.sources["gpu"] == "DCGM exporter"
 
 
+def test_a_gpu_that_pods_share_is_one(refusing_url: str, tmp_path: Path) -> None:
+    line = 'DCGM_FI_DEV_GPU_UTIL{{gpu="{}",{},modelName="NVIDIA L4",pod="{}"}} 3\n'
+    for own, other in (('Hostname="n"', 'Hostname="m"'), ('UUID="GPU-1"', 'UUID="GPU-2"')):
+        page = line.format(0, own, "a") + line.format(0, own, "b") + line.format(0, other, "a")
+        assert captured(refusing_url, tmp_path, page).values["gpu"] == "2x NVIDIA L4"
+
+
 def test_gpus_of_this_machine_if_the_server_is_here(
     refusing_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -212,7 +212,9 @@ def _said(*words: str) -> str | None:
 
 def _gpus(target: Target, pages: Sequence[Sample]) -> dict[str, Known]:
     """Of the DCGM exporter if one was named, else of this machine if the server runs on it."""
-    exported = [sample.labels for sample in pages if sample.name == "DCGM_FI_DEV_GPU_UTIL"]
+    told = (sample.labels for sample in pages if sample.name == "DCGM_FI_DEV_GPU_UTIL")
+    # A device is one, however many pods or MIG instances repeat it.
+    exported = {labels.get("UUID") or (labels.get("Hostname"), labels.get("gpu")): labels for labels in told}.values()
     models = [labels["modelName"] for labels in exported if labels.get("modelName")]
     if models:
         drivers = sorted({version for labels in exported if (version := labels.get("DCGM_FI_DRIVER_VERSION"))})
