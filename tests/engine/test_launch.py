@@ -142,9 +142,10 @@ def test_llamacpp_serves_a_file(tmp_path: Path, model: str | None, name: str) ->
 
 
 @pytest.mark.usefixtures("installed")
-def test_llamacpp_without_its_file(log: Path) -> None:
-    engine = Engine(kind="llamacpp", profile="/no/such.gguf")
-    with pytest.raises(UserError, match=r"no such GGUF file: /no/such\.gguf"), launch.started(engine, log):
+@pytest.mark.parametrize("profile", ["/no/such.gguf", "~no-such-user/such.gguf"])
+def test_llamacpp_without_its_file(log: Path, profile: str) -> None:
+    engine = Engine(kind="llamacpp", profile=profile)
+    with pytest.raises(UserError, match=f"no such GGUF file: {profile}"), launch.started(engine, log):
         pass
 
 

@@ -97,3 +97,13 @@ def test_a_cache_folder_that_cannot_be_made(cache: Path) -> None:
 def test_an_empty_or_relative_cache_home_is_ignored(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", value)
     assert weights.cache_folder() == Path.home() / ".cache" / "inferometer"
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(UserError, match="set XDG_CACHE_HOME"):
+        weights.smollm2()

