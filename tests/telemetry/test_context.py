@@ -9,7 +9,7 @@ import pytest
 
 from conftest import NOT_FOUND, Asked, Said, Serve, good
 from inferometer import __version__
-from inferometer.config.models import Plan, Target
+from inferometer.config.models import Plan, Target, Telemetry
 from inferometer.telemetry import context as module
 from inferometer.telemetry.context import FIELDS, TOLD, UNKNOWN, Context, context
 from inferometer.telemetry.prometheus import Sample, parse
@@ -140,6 +140,8 @@ def test_gpus_of_this_machine_if_the_server_is_here(
     found = captured(refusing_url, tmp_path).values
     assert (found["gpu"], found["driver"], found["cuda"]) == ("1x NVIDIA L4 (23 GiB)", "580.1", "13.0")
     assert module._gpus(Target(base_url="http://10.0.0.1"), []) == {}
+    assert module._gpus(Target(base_url="http://10.0.0.1", telemetry=Telemetry(gpu="nvidia-smi")), []) != {}
+    assert module._gpus(Target(base_url="http://127.0.0.1", telemetry=Telemetry(gpu="none")), []) == {}
 
 
 def test_the_commit_of_the_folder(refusing_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -211,7 +211,7 @@ def _said(*words: str) -> str | None:
 
 
 def _gpus(target: Target, pages: Sequence[Sample]) -> dict[str, Known]:
-    """Of the DCGM exporter if one was named, else of this machine if the server runs on it."""
+    """Of the DCGM exporter if one was named, else of this machine if the server runs on it, or the plan says so."""
     told = (sample.labels for sample in pages if sample.name == "DCGM_FI_DEV_GPU_UTIL")
     # A device is one, however many pods or MIG instances repeat it.
     exported = {labels.get("UUID") or (labels.get("Hostname"), labels.get("gpu")): labels for labels in told}.values()
@@ -220,7 +220,7 @@ def _gpus(target: Target, pages: Sequence[Sample]) -> dict[str, Known]:
         drivers = sorted({version for labels in exported if (version := labels.get("DCGM_FI_DRIVER_VERSION"))})
         known = {"gpu": Known(_counted(models), "DCGM exporter")}
         return known | ({"driver": Known(", ".join(drivers), "DCGM exporter")} if drivers else {})
-    if not (gpu.is_local(target.base_url) and gpu.is_there()):
+    if not (gpu.wanted(target.telemetry.gpu, target.base_url) and gpu.is_there()):
         return {}
     found = gpu.gpus()
     names = [f"{one.name} ({one.memory_bytes / _GIB:.0f} GiB)" if one.memory_bytes else one.name for one in found]

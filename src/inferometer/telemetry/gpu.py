@@ -47,6 +47,11 @@ def is_local(base_url: str) -> bool:
         return host == "localhost"
 
 
+def wanted(choice: str, base_url: str) -> bool:
+    """Are the server's GPUs those of this machine? ``choice`` is ``telemetry.gpu`` of the target."""
+    return choice == "nvidia-smi" or (choice == "auto" and is_local(base_url))
+
+
 def is_there() -> bool:
     """Can GPUs of this machine be asked?"""
     return shutil.which("nvidia-smi") is not None

@@ -64,8 +64,7 @@ def open_sources(target: Target, urls: Sequence[str], settings: Telemetry) -> So
     only_prometheus = settings.prometheus is not None and not urls
     opened = None if only_prometheus else open_pages(target, urls, settings.access)
     pages, first, notes = opened or ([], {}, [])
-    wanted = settings.gpu == "nvidia-smi" or (settings.gpu == "auto" and gpu.is_local(target.base_url))
-    there = wanted and gpu.is_there()
+    there = gpu.wanted(settings.gpu, target.base_url) and gpu.is_there()
     if settings.gpu == "nvidia-smi" and not there:
         notes.append("no GPU figures: nvidia-smi is not on this machine; name the page of a DCGM exporter instead")
     return Sources(settings, pages, there, first, notes)
