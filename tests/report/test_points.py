@@ -7,6 +7,8 @@ import io
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from inferometer.report.points import axis, heading, labels, points, stages_csv
 from reported_run import content
@@ -26,6 +28,12 @@ def test_labels_differ() -> None:
     )
     assert found == ["4 #1", "8", "4 #2", "a name that is far too long"]
     assert len(labels([stage(closed(1), "x" * 99)])[0]) == 28
+
+
+@given(st.lists(st.sampled_from(["a", "a #1", "a #2", "a #1 #1"]), max_size=9))
+def test_labels_differ_whatever_stages_are_called(names: list[str]) -> None:
+    found = labels([stage(closed(1), name) for name in names])
+    assert len(set(found)) == len(names)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Sequence
+from itertools import count
 from typing import Any, NamedTuple
 
 from inferometer.analysis.rounds import view
@@ -45,11 +46,13 @@ def points(summary: dict[str, Any]) -> list[Point]:
 def labels(stages: Sequence[dict[str, Any]]) -> list[str]:
     """A short name for each stage, all different: its own, or its load."""
     plain = [_label(stage) for stage in stages]
-    often, seen = Counter(plain), Counter[str]()
+    often = Counter(plain)
+    taken = {label for label in plain if often[label] == 1}
     found = []
     for label in plain:
-        seen[label] += 1
-        found.append(f"{label} #{seen[label]}" if often[label] > 1 else label)
+        numbered = (f"{label} #{number}" for number in count(1))
+        found.append(label if often[label] == 1 else next(one for one in numbered if one not in taken))
+        taken.add(found[-1])
     return found
 
 
