@@ -1,8 +1,16 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferometer.simulator.exact import ExactEngine, Timeline, due_times
+from inferometer.simulator.exact import ExactEngine, Timeline
 from inferometer.simulator.model import Request
+
+
+def due_times(timeline: Timeline, arrived_ns: int, output_tokens: int) -> list[int]:
+    """When each event of an answer is due, in ns on the clock of ``arrived_ns``."""
+    gap_ns = timeline.itl_ns * timeline.tokens_per_event
+    events = -(-output_tokens // timeline.tokens_per_event)
+    first_ns = arrived_ns + timeline.ttft_ns
+    return [first_ns + index * gap_ns for index in range(events)]
 
 
 @given(

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from inferometer.simulator.blocks import chain_hashes
 from inferometer.simulator.model import Engine, Profile, Request, step_ns
-from inferometer.simulator.replay import Timeline, closed_loop
+from simulator.replay import Timeline, closed_loop
 
 PLAIN = Profile(num_gpu_blocks=1000, step_ns=1000, per_sequence_ns=10, per_prefill_token_ns=1, max_batch_tokens=100)
 

@@ -7,7 +7,7 @@ import pytest
 
 from inferometer.simulator.model import Engine, Request
 from inferometer.simulator.profiles import PROFILES
-from inferometer.simulator.replay import closed_loop
+from simulator.replay import closed_loop
 
 #: concurrency: req/s, output tok/s, then p50 of TTFT, ITL, E2E in ms (vLLM 0.23.0, Qwen2.5-0.5B-Instruct, NVIDIA L4)
 PUBLISHED = {

@@ -1,6 +1,6 @@
 from inferometer.simulator.exact import ExactEngine, Timeline
 from inferometer.simulator.model import Engine, Profile, Request
-from inferometer.simulator.replay import closed_loop
+from simulator.replay import closed_loop
 
 PROFILE = Profile(num_gpu_blocks=100, step_ns=1000)
 

@@ -21,9 +21,9 @@ from inferometer.simulator.metrics import Metrics, exposition
 from inferometer.simulator.model import Engine, Figures, Profile, Request
 from inferometer.simulator.options import arguments, settings
 from inferometer.simulator.profiles import PROFILES
-from inferometer.simulator.replay import closed_loop
 from inferometer.simulator.replicas import ROUTINGS, Replicas
 from simulator.reading import process
+from simulator.replay import closed_loop
 
 PROFILE = PROFILES["l4-qwen2.5-0.5b"]
 PREFIX, QUESTION = 160, 32

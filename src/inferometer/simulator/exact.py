@@ -17,14 +17,6 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
     tokens_per_event: int = 1
 
 
-def due_times(timeline: Timeline, arrived_ns: int, output_tokens: int) -> list[int]:
-    """When each event of an answer is due, in ns on the clock of ``arrived_ns``."""
-    gap_ns = timeline.itl_ns * timeline.tokens_per_event
-    events = -(-output_tokens // timeline.tokens_per_event)
-    first_ns = arrived_ns + timeline.ttft_ns
-    return [first_ns + index * gap_ns for index in range(events)]
-
-
 class ExactEngine:
     """Plays a timeline through the interface of ``model.Engine``."""
 

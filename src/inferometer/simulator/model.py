@@ -79,7 +79,6 @@ Emission = tuple[Progress, int, bool]
 class Step(msgspec.Struct, frozen=True):
     """One pass of the model over a batch."""
 
-    begins_ns: int
     ends_ns: int
     sequences: int
     prefill_tokens: int
@@ -220,7 +219,7 @@ class Engine:
         duration_ns = step_ns(self._profile, decoding, prefill_tokens, context_tokens)
         if self._profile.jitter:
             duration_ns = int(duration_ns * max(0.5, self._random.gauss(1.0, self._profile.jitter)))
-        self._step = Step(now_ns, now_ns + duration_ns, len(self._work), prefill_tokens, context_tokens)
+        self._step = Step(now_ns + duration_ns, len(self._work), prefill_tokens, context_tokens)
         return self._step
 
     def end_step(self) -> list[Emission]:

@@ -53,8 +53,6 @@ def asked(target: Target, path: str) -> Asked:
     """Ask for a JSON object, for at most ``LIMIT_S``; never raises."""
     try:
         reply = ask.fetch(target, path, limit_s=LIMIT_S)
-    except ask.RefusedError:
-        return Asked({})
     except UserError:
         return Asked({}, deaf=True)
     try:
