@@ -64,7 +64,7 @@ def test_a_server_is_ready_in_its_own_group_and_gone_afterwards(program: Program
         _, pid, _, group, _, *arguments = said(log)
         assert is_alive(int(pid))
     assert pid == group != str(os.getpgid(0))
-    assert arguments == ["--port", "0", "--die-with-parent"]
+    assert arguments == ["--port", "0", "--die-with-parent", str(os.getpid())]
     assert not is_alive(int(pid))
 
 
@@ -161,24 +161,36 @@ def test_llamacpp_without_its_wheel(log: Path, monkeypatch: pytest.MonkeyPatch) 
 
 PARENT = """
 import os, subprocess, sys
-child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdout=subprocess.PIPE)
+child = subprocess.Popen([sys.executable, "-c", sys.argv[1], str(os.getpid())], stdout=subprocess.PIPE)
 print(child.pid, child.stdout.readline().decode(), flush=True)
 os._exit(0)
 """
 
-CHILD = """
-import time
-from inferometer.engine.llamacpp import die_with_parent
-die_with_parent()
+BOUND = """
+import signal, sys, time
+from inferometer.engine.parent import die_with
+die_with(int(sys.argv[1]), signal.SIGKILL)
 print("bound", flush=True)
+time.sleep(60)
+"""
+
+LATE = """
+import os, signal, sys, time
+from inferometer.engine.parent import die_with
+parent = os.getppid()
+print("begun", flush=True)
+while os.getppid() == parent:
+    time.sleep(0.01)
+die_with(int(sys.argv[1]), signal.SIGKILL)
 time.sleep(60)
 """
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="prctl is of Linux")
-def test_a_server_dies_with_its_parent() -> None:
+@pytest.mark.parametrize("child", [BOUND, LATE])
+def test_a_server_dies_with_its_parent(child: str) -> None:
     parent = subprocess.run(
-        [sys.executable, "-c", PARENT, CHILD], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", PARENT, child], capture_output=True, text=True, timeout=60, check=True
     )
     pid = int(parent.stdout.split()[0])
     deadline = time.monotonic() + 30

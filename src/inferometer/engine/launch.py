@@ -65,7 +65,7 @@ def started(engine: Engine, log: Path, model: str | None = None, note: Note | No
 @contextmanager
 def serving(module: str, arguments: list[str], log: Path) -> Iterator[Child]:
     """``python -m module`` as a server on a free port, stopped when the block ends. Errors as of ``started``."""
-    own = ["--die-with-parent"] if sys.platform.startswith("linux") else []
+    own = ["--die-with-parent", str(os.getpid())] if sys.platform.startswith("linux") else []
     # -P keeps files of the working folder from being taken for modules, as for the installed command.
     command = [sys.executable, "-P", "-m", module, *arguments, "--port", "0", *own]
     # A file of its own for stdout: in one file with stderr, the line that says "ready" can land inside another line.

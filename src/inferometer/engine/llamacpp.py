@@ -7,12 +7,12 @@ and ends on SIGTERM or SIGINT. It needs the wheel ``xllamacpp``, which has no co
 from __future__ import annotations
 
 import argparse
-import ctypes
 import signal
 import sys
 from pathlib import Path
 from typing import Any
 
+from inferometer.engine.parent import die_with
 from inferometer.engine.weights import smollm2
 from inferometer.errors import UserError
 from inferometer.telemetry.machine import cpus
@@ -24,17 +24,15 @@ STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 #: One thread serves one open connection: with fewer threads than clients, streams wait where no metric sees it.
 HTTP_THREADS = 64
 
-PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
-
 
 def main(argv: list[str] | None = None) -> int:
     """Serve until told to stop; the exit code is 0, or 2 after a sentence on stderr."""
     options = _arguments().parse_args(argv)
     # Before the server makes its threads: they inherit the mask, so that only sigwait sees these signals.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    if options.die_with_parent:
-        die_with_parent()
     try:
+        if options.die_with_parent is not None:
+            die_with(options.die_with_parent, signal.SIGKILL)
         server = serve(options)
     except UserError as error:
         sys.stderr.write(f"{error}\n")
@@ -83,13 +81,6 @@ def missing() -> UserError:
     return UserError("the llama.cpp engine is not installed (no module xllamacpp): pip install 'inferometer[engine]'")
 
 
-def die_with_parent() -> None:
-    """On Linux, ask the kernel to end this process when the one that started it is gone, however that one ended."""
-    if not sys.platform.startswith("linux"):
-        return
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m inferometer.engine.llamacpp", description="Serve a GGUF file on loopback."
@@ -106,7 +97,14 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--alias", metavar="NAME", help=f"model name to answer to (default {ALIAS}, or the file's name)"
     )
-    parser.add_argument("--die-with-parent", action="store_true", help="end when the starting process is gone (Linux)")
+    parser.add_argument(
+        "--die-with-parent",
+        metavar="PID",
+        type=int,
+        nargs="?",
+        const=0,
+        help="end when the starting process is gone (Linux); with its PID, also where it went first",
+    )
     return parser
 
 

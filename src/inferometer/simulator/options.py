@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import sys
 from pathlib import Path
 
 import msgspec
 
+from inferometer.engine.parent import die_with
 from inferometer.errors import UserError
 from inferometer.simulator.exact import Timeline
 from inferometer.simulator.fault_specs import read_file, read_spec
@@ -26,7 +26,6 @@ _EXACT_DEFAULTS = {"ttft_ms": 50.0, "itl_ms": 10.0, "tokens_per_event": 1}
 _EXACT_MODEL_LEN = 131_072
 _ROUTING = "round-robin"
 _SESSION_HEADER = "x-session-id"
-_PR_SET_PDEATHSIG = 1
 _LAST_PORT = 65_535
 
 
@@ -53,7 +52,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--log-served", metavar="FILE", help="append when each event was due and written, one JSON line per request")
     add("--fault", metavar="SPEC", action="append", default=[], help=f"misbehave, may be repeated: {', '.join(KINDS)}")
     add("--faults", metavar="FILE", help="faults as a YAML list, after those of --fault")
-    add("--die-with-parent", action="store_true", help="end when the process that started this one ends (Linux)")
+    parent = "end when the process that started this one ends (Linux); with its PID, also where it ended first"
+    add("--die-with-parent", metavar="PID", type=int, nargs="?", const=0, help=parent)
 
 
 def settings(args: argparse.Namespace) -> Settings:
@@ -87,8 +87,8 @@ def settings(args: argparse.Namespace) -> Settings:
 def main(args: argparse.Namespace) -> int:
     """Serve as the flags say, until a signal; returns the exit code."""
     chosen = settings(args)
-    if args.die_with_parent:
-        _die_with_parent()
+    if args.die_with_parent is not None:
+        die_with(args.die_with_parent, signal.SIGTERM)
     return run(chosen)
 
 
@@ -167,14 +167,3 @@ def _api_key(variable: str | None) -> str | None:
     if not key:
         raise UserError(f"--api-key-env names {variable}, which is not set: export it, or leave the flag out")
     return key
-
-
-def _die_with_parent() -> None:
-    if not sys.platform.startswith("linux"):
-        raise UserError("--die-with-parent needs Linux: leave it out and stop the simulator by its process id")
-    import ctypes
-
-    parent = os.getppid()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != parent:  # it died before the kernel knew
-        os.kill(os.getpid(), signal.SIGTERM)
