@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -227,6 +228,16 @@ def test_a_taken_port_is_the_users_mistake() -> None:
     assert ended.returncode == 2
     assert f"cannot listen on 127.0.0.1:{port}" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_costs_the_log_and_not_the_answers() -> None:
+    """The first answer that cannot be logged may not leave those that are under way without their engine."""
+    flags = ("--exact", "--ttft-ms", "300", "--itl-ms", "1", "--log-served", "/dev/full")
+    with process(*flags) as (_server, url), httpx.Client(base_url=url, trust_env=False, timeout=30) as client:
+        with ThreadPoolExecutor(8) as pool:
+            asked = [pool.submit(client.post, "/v1/completions", json=TEXT) for _ in range(8)]
+        assert [one.result().status_code for one in asked] == [200] * 8
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="prctl is Linux's")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import hmac
+import sys
 import time
 from collections.abc import Callable
 from typing import IO, Any
@@ -292,8 +293,13 @@ class Server:
         self._write_log(line | {"due_ns": stream.due_ns, "written_ns": stream.written_ns}, stream.fault)
 
     def _write_log(self, line: dict[str, Any], fault: str | None) -> None:
-        if self._log is not None:
+        if self._log is None:
+            return
+        try:
             self._log.write(msgspec.json.encode(line | ({"fault": fault} if fault else {})) + b"\n")
+        except OSError as error:  # a full disk costs the log, not the answers that are under way
+            self._log = None
+            print(f"nothing more is logged of what is served: {error.strerror}", file=sys.stderr)  # noqa: T201
 
     def _models(self, connection: Connection, _request: HttpRequest) -> None:
         models = [
