@@ -46,7 +46,10 @@ def test_without_telemetry_there_are_no_peaks() -> None:
 
 
 def test_what_a_server_says_cannot_break_a_table_or_a_comment() -> None:
-    text = record(content())
+    made = content()
+    for stage in made.summary["stages"]:
+        stage["name"] = "<script>|"
+    text = record(made)
     assert "<script" not in text
     assert text.count("<!--") == text.count("-->") == 2
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):

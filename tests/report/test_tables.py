@@ -41,6 +41,13 @@ def test_sweep_has_the_published_columns_and_formats() -> None:
     )
 
 
+def test_names_of_stages_stay_in_their_cells() -> None:
+    named = stage(closed(1), 1, 2, 3, 4, 5, 6, 7, 8) | {"name": "a|b\n\x1b[2J"}
+    lines = tables.sweep({"stages": [named]}).partition("\n\n")[0].splitlines()
+    assert lines[2].startswith("| a/b [2J | 1  ")
+    assert [line.count("|") for line in lines] == [11, 11, 11]
+
+
 def test_a_verdict_column_appears_only_when_something_is_not_valid() -> None:
     good = stage(closed(1), 1, 2, 3, 4, 5, 6, 7, 8)
     bad = stage(closed(2), 1, 2, 3, 4, 5, 6, 7, 8, verdict="CLIENT-LIMITED")

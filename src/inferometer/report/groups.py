@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from inferometer.report.tables import FEW, markdown, one_line, short
+from inferometer.report.tables import FEW, as_cell, markdown, short
 
 Entry = dict[str, Any]
 #: Title of a column -> what stands in it; a column that is empty in all lines is left out.
@@ -26,8 +26,8 @@ def _table(entries: Sequence[Entry], columns: Columns) -> list[str]:
 
 
 def _name(key: str) -> Callable[[Entry], str]:
-    """A name may come from a server: on one line, and no end of a cell."""
-    return lambda entry: "other" if entry[key] is None else one_line(str(entry[key])).replace("|", "/")
+    """A name may come from a server."""
+    return lambda entry: "other" if entry[key] is None else as_cell(str(entry[key]))
 
 
 def _count(key: str) -> Callable[[Entry], str]:

@@ -33,7 +33,7 @@ def record(content: Content) -> str:
         "### Run context",
         markdown(("", ""), [(name, _plain(value)) for name, value in context_rows(content)]),
         "### Results",
-        sweep(content.summary) if content.summary["stages"] else "No stage was begun.",
+        sweep(content.summary).replace("<", "&lt;") if content.summary["stages"] else "No stage was begun.",
         *_repeats(content),
         *_limits([*content.thresholds, *slo_rows(view(content.summary))]),
         *_failures(content),
@@ -66,7 +66,7 @@ def _why(content: Content) -> str:
     """The findings behind a verdict that is not VALID."""
     stages = content.summary["stages"]
     found = [
-        f"\n- {label}: {finding['name']}, spoils {finding['spoils']}: {_plain(finding['advice'])}"
+        f"\n- {_plain(label)}: {finding['name']}, spoils {finding['spoils']}: {_plain(finding['advice'])}"
         for stage, label in zip(stages, labels(stages), strict=True)
         for finding in stage["verdict"]["findings"]
         if finding["severity"] != "note"
@@ -131,7 +131,7 @@ def _peaks(content: Content) -> Iterator[str]:
 def _reading(sentences: Sequence[str]) -> Iterator[str]:
     if sentences:
         yield "### What the numbers say"
-        yield "\n".join(f"- {sentence}" for sentence in sentences)
+        yield "\n".join(f"- {sentence}".replace("<", "&lt;") for sentence in sentences)
 
 
 def _plain(value: str) -> str:

@@ -24,6 +24,11 @@ def one_line(text: str) -> str:
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
+def as_cell(text: str) -> str:
+    """A text from outside as a cell of a table, which it does not end."""
+    return one_line(text).replace("|", "/")
+
+
 def sweep(summary: dict[str, Any]) -> str:
     """All stages of a run, one line each: nine columns. Latencies in ms.
 
@@ -36,7 +41,7 @@ def sweep(summary: dict[str, Any]) -> str:
     header = [first, *SWEEP_HEADER]
     if any(stage.get("name") for stage in stages):
         header = ["stage", *header]
-        rows = [[stage.get("name") or "", *row] for row, stage in zip(rows, stages, strict=True)]
+        rows = [[as_cell(stage.get("name") or ""), *row] for row, stage in zip(rows, stages, strict=True)]
     if any(stage["verdict"]["verdict"] != "VALID" for stage in stages):
         header.append("verdict")
         rows = [[*row, stage["verdict"]["verdict"]] for row, stage in zip(rows, stages, strict=True)]
@@ -48,7 +53,7 @@ def sweep(summary: dict[str, Any]) -> str:
 def by_model(models: Sequence[dict[str, Any]]) -> str:
     """One line for each model of a stage. Latencies in ms."""
     rows = [
-        [one_line(entry["model"]), str(entry["counts"]["ok"]), str(entry["counts"]["failed"]), *_numbers(entry)]
+        [as_cell(entry["model"]), str(entry["counts"]["ok"]), str(entry["counts"]["failed"]), *_numbers(entry)]
         for entry in models
     ]
     return markdown(("model", "ok", "failed", *SWEEP_HEADER), rows)
