@@ -3,6 +3,8 @@ from __future__ import annotations
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from inferometer.analysis.server_metrics import SERVER_METRICS
 from inferometer.records.telemetry import Reading
@@ -171,3 +173,18 @@ def test_buckets_that_contradict_each_other_are_absent_and_the_mean_stays(bucket
 
 def test_a_histogram_without_a_count_and_pages_of_others_say_nothing() -> None:
     assert read("tgi_request_duration_sum 2.5\npython_info 1\nprocess_cpu_seconds_total 3\n") == {}
+
+
+VALUES = st.sampled_from(["1", "1e308", "-1e308", "+Inf", "-Inf", "NaN"])
+
+
+@given(st.lists(VALUES, min_size=3, max_size=3), st.sampled_from(["0.5", "+Inf", "NaN", "x"]))
+def test_whatever_numbers_a_page_has_figures_are_finite(values: list[str], bound: str) -> None:
+    """One engine with several models: their values are added."""
+    names = ("num_requests_running{{{}}} {}", "kv_cache_usage_perc{{{}}} {}", "generation_tokens_total{{{}}} {}")
+    names += tuple("time_to_first_token_seconds_" + part for part in ("count{{{}}} {}", "sum{{{}}} {}"))
+    names += ('time_to_first_token_seconds_bucket{{{},le="' + bound + '"}} {}',)
+    lines = [name.format(f'model_name="{model}"', value) for name in names for model, value in enumerate(values)]
+    for one in read("\n".join(f"vllm:{line}" for line in lines)).values():
+        assert all(math.isfinite(value) for value in (one.value, one.observations, *(one.buckets or ())) if value)
+        assert not any(math.isnan(bound) for bound in one.bounds or ())

@@ -163,8 +163,8 @@ ENGINES: dict[str, Engine] = {
 INFOS = ("vllm:cache_config_info", "DCGM_FI_DEV_GPU_UTIL")
 
 _COMBINED: dict[str, Callable[[Sequence[float]], float]] = {
-    "sum": math.fsum,
-    "mean": lambda values: math.fsum(values) / len(values),
+    "sum": sum,  # of floats that may be infinite, for which math.fsum raises
+    "mean": lambda values: sum(values) / len(values),
     "max": max,
 }
 
@@ -225,7 +225,7 @@ def _number(named: _Named, engine: Engine, terms: tuple[Term, ...], metric: str)
         groups = _groups(named.get(term.name, ()), engine, term)
         parts.append({series: combine([one.value for one in group]) * term.factor for series, group in groups.items()})
     shared = [series for series in parts[0] if all(series in part for part in parts)]
-    totals = {series: math.fsum(part[series] for part in parts) for series in shared}
+    totals = {series: sum(part[series] for part in parts) for series in shared}
     return {series: (total,) for series, total in totals.items() if math.isfinite(total)}
 
 
@@ -233,15 +233,17 @@ _Buckets = tuple[float | None, float, tuple[float, ...] | None, tuple[float, ...
 
 
 def _histogram(named: _Named, engine: Engine, terms: tuple[Term, ...], _metric: str) -> dict[str, _Buckets]:
-    """Sum, count, bounds and cumulative buckets by series; a histogram without a count is none."""
+    """Sum, count, bounds and cumulative buckets by series; a histogram without a finite count and sum is none."""
     (term,) = terms
     counts, sums, buckets = (
         _groups(named.get(f"{term.name}_{part}", ()), engine, term) for part in ("count", "sum", "bucket")
     )
     found: dict[str, _Buckets] = {}
     for series, group in counts.items():
-        count = math.fsum(one.value for one in group)
-        total = math.fsum(one.value for one in sums[series]) * term.factor if series in sums else None
+        count = sum(one.value for one in group)
+        total = sum(one.value for one in sums[series]) * term.factor if series in sums else None
+        if not (math.isfinite(count) and math.isfinite(total or 0)):
+            continue
         bounds, cumulative = _bounds(buckets.get(series, []), count, term.factor)
         found[series] = (total, count, bounds, cumulative)
     return found
@@ -258,6 +260,8 @@ def _bounds(
         try:
             bound = float(labels.pop("le")) * factor
         except (KeyError, ValueError):
+            bound = math.nan
+        if math.isnan(bound):
             return None, None
         sums[bound] += sample.value
         sets[tuple(sorted(labels.items()))].add(bound)
@@ -266,7 +270,7 @@ def _bounds(
     sums.setdefault(math.inf, count)
     bounds = tuple(sorted(sums))
     cumulative = tuple(sums[bound] for bound in bounds)
-    if any(later < earlier for earlier, later in pairwise(cumulative)):
+    if not all(earlier <= later < math.inf for earlier, later in pairwise((0, *cumulative))):
         return None, None
     return bounds, cumulative
 
