@@ -96,6 +96,28 @@ def test_samples_behind_the_end_are_waited_for_and_their_absence_is_said(serve: 
     assert nothing.readings == []
 
 
+def test_ports_of_a_pod_have_counters_of_their_own(serve: Serve) -> None:
+    now_s = round(time.time(), 3)
+    name = "vllm:generation_tokens_total"
+    result = [
+        series(name, [(now_s - 20, "1000"), (now_s - 10, "1001")], pod="p", instance="h:8000"),
+        series(name, [(now_s - 18, "5"), (now_s - 8, "6")], pod="p", instance="h:8001"),
+        series(name, [(now_s - 9, "7")], pod="q", instance="i:8000"),
+        series("DCGM_FI_DEV_POWER_USAGE", [(now_s - 9, "70")], pod="q", instance="i:9400", gpu="0"),
+        series(name, [(now_s - 9, "8")]),
+    ]
+    found = history(PrometheusServer(url=serve(answering(result)), settle_s=0), Span(now_s - 30, now_s - 10))
+    values: dict[str, list[float | None]] = {}
+    for one in found.readings:
+        values.setdefault(one.replica, []).append(one.value)
+    assert values == {
+        "prometheus:p h:8000": [1000, 1001],
+        "prometheus:p h:8001": [5, 6],
+        "prometheus:q": [7, 70],
+        "prometheus:h:8000": [8],
+    }
+
+
 def test_a_long_run_is_asked_for_in_pieces_with_the_token(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROM_TOKEN", "prom-token")
     seen: list[str] = []

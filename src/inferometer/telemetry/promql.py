@@ -29,7 +29,6 @@ REPLICA_PREFIX = "prometheus:"
 CHUNK_S = 600
 #: Samples this long before the run are asked for, too: a counter's value at its begin may be that old.
 BEFORE_S = 60
-_REPLICA_LABELS = ("pod", "instance")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
@@ -38,6 +37,17 @@ class Span(NamedTuple):
 
     start_s: float
     end_s: float
+
+
+class Scrape(NamedTuple):
+    """What samples of one moment have in common: labels of the server, "" where it has none, and the Unix time in s."""
+
+    pod: str
+    instance: str
+    stamp_s: float
+
+
+Found = dict[Scrape, list[Sample]]
 
 
 class History(NamedTuple):
@@ -92,7 +102,7 @@ def history(server: PrometheusServer, span: Span, wait: Callable[[float], None] 
     notes = []
     if abs(ahead_s) > 0.5:
         notes.append(f"the clock of the Prometheus is {ahead_s:+.1f} s off ours; its times were corrected by that")
-    found: dict[tuple[str, float], list[Sample]] = defaultdict(list)
+    found: Found = {}
     deadline_s = time.monotonic() + server.settle_s
     for chunk in _chunks(span):
         _add(found, reach, series, Span(chunk.start_s + ahead_s, chunk.end_s + ahead_s))
@@ -103,13 +113,27 @@ def history(server: PrometheusServer, span: Span, wait: Callable[[float], None] 
         notes.append(f"the Prometheus at {ask.shown(server.url)} has no series of {_named(server)} in that time")
     elif not _covers(found, span.end_s + ahead_s):
         notes.append("the Prometheus has no sample behind the end of the run: give its scrape interval as settle_s")
-    times = sorted(found, key=lambda one: one[1])
+    names = _names(found)
     rows = [
         reading
-        for replica, stamp_s in times
-        for reading in readings(found[replica, stamp_s], round((stamp_s - ahead_s) * 1e9), REPLICA_PREFIX + replica)
+        for scrape in sorted(found, key=lambda one: one.stamp_s)
+        for reading in readings(found[scrape], round((scrape.stamp_s - ahead_s) * 1e9), names[scrape[:2]])
     ]
     return History(rows, notes)
+
+
+def _names(found: Found) -> dict[tuple[str, str], str]:
+    """What replicas are called: by pod, else by instance; by both where one pod tells the same figure at several."""
+    told: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for scrape, samples in found.items():
+        for sample in samples:
+            told[scrape.pod, sample.name].add(scrape.instance)
+    several = {pod for (pod, _), instances in told.items() if len(instances) > 1}
+    servers = {scrape[:2] for scrape in found}
+    return {
+        (pod, instance): REPLICA_PREFIX + (f"{pod} {instance}".strip() if pod in several else pod or instance)
+        for pod, instance in servers
+    }
 
 
 def _named(server: PrometheusServer) -> str:
@@ -136,27 +160,27 @@ def _chunks(span: Span) -> Iterator[Span]:
         start_s += CHUNK_S
 
 
-def _covers(found: Mapping[tuple[str, float], list[Sample]], end_s: float) -> bool:
+def _covers(found: Found, end_s: float) -> bool:
     """Does every replica that was seen have a sample behind the end?"""
-    latest: dict[str, float] = {}
-    for replica, stamp_s in found:
-        latest[replica] = max(stamp_s, latest.get(replica, -math.inf))
+    latest: dict[tuple[str, str], float] = {}
+    for pod, instance, stamp_s in found:
+        latest[pod, instance] = max(stamp_s, latest.get((pod, instance), -math.inf))
     return bool(latest) and min(latest.values()) >= end_s
 
 
-def _add(found: dict[tuple[str, float], list[Sample]], reach: Target, series: str, span: Span) -> None:
+def _add(found: Found, reach: Target, series: str, span: Span) -> None:
     """Ask for the samples of a span (its start is not part of it), by replica and time; some may be known already."""
     length_ms = max(1, math.ceil((span.end_s - span.start_s) * 1000))
     content = _ask(reach, {"query": f"{series}[{length_ms}ms]", "time": f"{span.end_s:.3f}"})
-    new: dict[tuple[str, float], list[Sample]] = defaultdict(list)
+    new: Found = defaultdict(list)
     for one in _converted(reach, content):
         labels = dict(one.metric)
         name = labels.pop("__name__", "")
-        replica = next((labels[label] for label in _REPLICA_LABELS if labels.get(label)), "")
+        server = labels.get("pod", ""), labels.get("instance", "")
         for stamp_s, text in one.values:
             value = _float(text)
             if not math.isnan(value):
-                new[replica, stamp_s].append(Sample(name, labels, value))
+                new[Scrape(*server, stamp_s)].append(Sample(name, labels, value))
     found.update(new)
 
 
