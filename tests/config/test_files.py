@@ -190,9 +190,18 @@ def test_a_written_plan_holds_no_key(name: str, tmp_path: Path, monkeypatch: pyt
     dumped = files.dump(files.read_plan(tmp_path / "p.yaml"))
     assert "planted" not in dumped
     assert f"{name}: $MY_KEY" in dumped
-    with pytest.raises(UserError, match=rf"p.yaml:3: target.headers: .*{name}=\$VARIABLE") as caught:
-        read(tmp_path / "p.yaml", text.replace("$MY_KEY", "planted"))
-    assert "planted" not in str(caught.value)
+    for written in ("planted", "$planted-key", "${planted}"):
+        with pytest.raises(UserError, match=rf"p.yaml:3: target.headers: .*{name}=\$VARIABLE") as caught:
+            read(tmp_path / "p.yaml", text.replace("$MY_KEY", f"'{written}'"))
+        assert "planted" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_headers_of_requests_hold_no_key_either(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"{name}=\$VARIABLE"):
+        RandomWorkload(headers={name: "Bearer planted"})
+    told = {name: "user-{conversation}", "X-Team": "blue"}
+    assert RandomWorkload(headers=told).headers == told
 
 
 def test_a_url_with_a_password_is_refused(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_a_cookie_is_masked_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_key_file_in_nobodys_home_is_a_sentence() -> None:
-    with pytest.raises(UserError, match=r"key file ~no-such-user/key cannot be read: .*home"):
+    with pytest.raises(UserError, match=r"key file ~no-such-user/key cannot be read: No such file"):
         ask.headers(to("http://h", api_key_file="~no-such-user/key"))
 
 

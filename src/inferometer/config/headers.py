@@ -16,3 +16,9 @@ def is_secret(name: str) -> bool:
     """Does a header of this name carry a credential?"""
     lower = name.lower()
     return any(word in lower for word in ("auth", "cookie", "key", "token", "secret", "password"))
+
+
+def variable(value: str) -> str | None:
+    """The environment variable that a value written as ``$NAME`` stands for; None of any other value."""
+    name = value.removeprefix("$")
+    return name if name != value and name.isidentifier() else None

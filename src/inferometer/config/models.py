@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from inferometer.config.frozen import Frozen
-from inferometer.config.headers import is_secret
+from inferometer.config.headers import is_secret, variable
 from inferometer.config.lengths import Grid, Lengths, RequestClass, in_cells
 from inferometer.config.levels import Levels
 from inferometer.config.loads import Closed, ClosedLoop, Load, Open, OpenLoop, Ramp, Sine, Step, Steps, TraceLoop, Users
@@ -201,7 +201,7 @@ class Target(Frozen):
     @classmethod
     def _no_secret_values(cls, headers: dict[str, str]) -> dict[str, str]:
         for name, value in headers.items():
-            if is_secret(name) and not value.startswith("$"):
+            if is_secret(name) and variable(value) is None:
                 hint = f"put it into an environment variable and write {name}=$VARIABLE"
                 raise ValueError(f"{name} is a secret, and plans are stored: {hint}")
         return headers

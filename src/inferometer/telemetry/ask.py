@@ -16,7 +16,7 @@ import msgspec
 
 from inferometer.client import tls
 from inferometer.client.apis import APIS, message_of
-from inferometer.config.headers import is_secret, is_sendable
+from inferometer.config.headers import is_secret, is_sendable, variable
 from inferometer.config.models import Target
 from inferometer.errors import UserError
 
@@ -143,12 +143,12 @@ def masked(target: Target, text: str) -> str:
 
 def _from_environment(name: str, value: str) -> str:
     """The value itself, or, written as ``$NAME``, that of the environment variable: secrets stay out of plans."""
-    variable = value.removeprefix("$")
-    if variable == value or not variable.isidentifier():
+    wanted = variable(value)
+    if wanted is None:
         return value
-    if variable not in os.environ:
-        raise UserError(f"the header {name} wants the environment variable {variable}, which is not set: export it")
-    return os.environ[variable]
+    if wanted not in os.environ:
+        raise UserError(f"the header {name} wants the environment variable {wanted}, which is not set: export it")
+    return os.environ[wanted]
 
 
 def fetch(target: Target, path: str, body: dict[str, Any] | None = None, limit_s: float | None = None) -> Reply:
