@@ -204,7 +204,7 @@ def test_where_nothing_succeeded_v02_says_so_and_v01_cannot():
     made = run([failure(0), failure(1)])
     exported = llmd.export_v01(made, Options())
     assert exported.documents == []
-    assert "stage 1 has no latency" in exported.notes[0]
+    assert "stage 1 has no time to first token" in exported.notes[0]
     aggregate = llmd.v02(made, parts(made)[0])["results"]["request_performance"]["aggregate"]
     assert aggregate["requests"] == {"total": 2, "failures": 2, "incomplete": 0}
     assert "latency" not in aggregate

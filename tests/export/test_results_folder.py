@@ -117,7 +117,7 @@ def test_nothing_is_drawn_where_nothing_succeeded():
     names = {document.name for document in made.documents}
     assert not names & PICTURES
     assert "stage_0_lifecycle_metrics.json" in names
-    assert any("stage 1 has no latency" in note for note in made.notes)
+    assert any("stage 1 has no time to first token" in note for note in made.notes)
 
 
 @pytest.mark.parametrize(

@@ -53,8 +53,10 @@ def test_the_verdict_names_the_largest_change(three: report.Comparison) -> None:
     assert list(found) == ["new", "newer"]
     assert found["new"] == (
         "worse",
-        "2 of 3 figures got worse, most of all TTFT p50 at concurrency 8 (+20.0 % [+18.3, +21.7]). "
-        "1 cannot be told from noise.",
+        (
+            "2 of 3 figures got worse, most of all TTFT p50 at concurrency 8 (+20.0 % [+18.3, +21.7]). "
+            "1 cannot be told from noise."
+        ),
     )
     assert found["newer"][0] == "no change"
     assert report.verdict(compare([[run("a", 100.0)], [run("b", 80.0)]]))["b"][0] == "better"

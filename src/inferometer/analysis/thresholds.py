@@ -243,9 +243,7 @@ def judge(summary: Mapping[str, Any], thresholds: Sequence[Threshold]) -> tuple[
     return tuple(judged)
 
 
-def judge_figures(
-    stages: Mapping[str, Mapping[str, Estimate]], thresholds: Sequence[Threshold]
-) -> tuple[Judged, ...]:
+def judge_figures(stages: Mapping[str, Mapping[str, Estimate]], thresholds: Sequence[Threshold]) -> tuple[Judged, ...]:
     """The same where figures are known by name for each stage by its key, as of results of other tools."""
     judged: list[Judged] = []
     for threshold in thresholds:

@@ -68,7 +68,7 @@ def _runs(path: Path) -> list[Path]:
     if path.is_file() or (path / store.PLAN).exists():
         return [path]
     inside = sorted(plan.parent for plan in path.glob(f"*/{store.PLAN}"))
-    if not inside and not any(path.glob("*.json")):
+    if not inside and not any((*path.glob("*.json"), *path.glob("*.yaml"))):
         raise UserError(f"{path} is neither a run directory, nor a folder of some, nor a result of another tool")
     return inside or [path]
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from inferometer.config.foreign.origin import plain_address
+from inferometer.config.headers import is_secret
 from inferometer.config.lengths import Lengths
 from inferometer.config.models import (
     ClosedLoop,
@@ -26,7 +27,6 @@ from inferometer.config.models import (
     Target,
     TraceWorkload,
     Workload,
-    is_secret,
 )
 from inferometer.export.lifecycle import percents
 

@@ -51,7 +51,7 @@ def _files(version: str, run: Run, options: Options) -> Export:
     for part in parts(run):
         report = write(run, part)
         if report is None:
-            notes.append(f"stage {part.index + 1} has no latency: the form of report v0.1 has no room for that")
+            notes.append(f"stage {part.index + 1} has no time to first token, which a report v0.1 has to have")
             continue
         name = f"{prefix},_{inference_perf.stage_name(part)}"
         made = json_document(name, report) if options.as_json else yaml_document(f"{name}.yaml", report)

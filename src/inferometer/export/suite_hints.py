@@ -67,6 +67,8 @@ def _cold(_: Run, found: list[Part]) -> str | None:
     if rows is None or int(np.count_nonzero(rows.ok)) < LEAST:
         return None
     good = rows.where(rows.ok)
+    if not np.isfinite(good.first_token_ns[1:]).any():
+        return None
     ttft_ms = (good.first_token_ns - good.sent_ns)[np.argsort(good.sent_ns)] / 1e6
     first, usual = float(ttft_ms[0]), float(np.nanmedian(ttft_ms[1:]))
     if not (first >= COLD_TIMES * usual and first >= usual + COLD_MS):

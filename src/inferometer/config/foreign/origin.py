@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from inferometer.config.foreign.substitution import substituted
 from inferometer.config.foreign.translated import Where
 from inferometer.config.frozen import Frozen
-from inferometer.config.models import is_secret
+from inferometer.config.headers import is_secret
 
 #: Keys whose values are credentials, with ``_`` for ``-``; and how such keys end.
 _SECRETS = {"token", "bearer_token", "hf_token", "access_token", "password", "secret", "authorization", "apikey"}
