@@ -171,8 +171,8 @@ def test_history_tells_trends(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     [
         (["base"], "needs two runs or more"),
         (["base", "nowhere"], "nowhere is neither a run directory"),
-        (["base", "base/plan.yaml"], "base/plan.yaml: no result of another tool"),
-        (["base", "base/context.json"], "base/context.json: no result of another tool"),
+        (["base", "base/plan.yaml"], "base/plan.yaml: not a run directory, and no result"),
+        (["base", "base/context.json"], "base/context.json: not a run directory, and no result"),
         (["base", "old.json"], "another version"),
         (["--history", "broken"], "cannot be read"),
         (["base", "slow", "--metric", "ttfx_p50"], "did you mean"),

@@ -72,6 +72,8 @@ ROWS = (DRAINS, CUTS, TWICE, TOO_SOON, ONE_WORKER, ALL_WORKERS, STOPPED, UNREAD)
 INTERRUPTS = pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM], ids=lambda which: which.name)
 #: 4 tokens a second after 50 ms: an answer of 8 takes two seconds.
 SLOW = ("--exact", "--ttft-ms", 50, "--itl-ms", 250)
+#: As a script starts a program in the background.
+IN_BACKGROUND = ("sh", "-c", 'trap "" INT; exec "$@"', "sh")
 ENDLESS = ("--exact", "--ttft-ms", 20, "--itl-ms", 2, "--fault", "stall,after_tokens=3,after_requests=5")
 
 
@@ -117,8 +119,8 @@ class Running:
 
 
 @contextmanager
-def running(url: str, directory: Path, *more: object, workers: int = 1) -> Iterator[Running]:
-    run = Running(words(url, directory, "--workers", workers, *more), directory, workers)
+def running(url: str, directory: Path, *more: object, workers: int = 1, by: tuple[str, ...] = ()) -> Iterator[Running]:
+    run = Running([*by, *words(url, directory, "--workers", workers, *more)], directory, workers)
     try:
         yield run
     finally:
@@ -172,11 +174,13 @@ def test_the_second_one_ends_at_once(which: signal.Signals, tmp_path: Path) -> N
     assert min(played.measured("output_tokens")) >= 1
 
 
+@pytest.mark.parametrize("by", [(), IN_BACKGROUND], ids=["foreground", "background"])
 @INTERRUPTS
-def test_before_the_load_nothing_is_left(which: signal.Signals, tmp_path: Path) -> None:
-    with simulating("--exact", "--fault", "silence") as url, running(url, tmp_path / "r", "--num-prompts", 4) as run:
+def test_before_the_load_nothing_is_left(which: signal.Signals, by: tuple[str, ...], tmp_path: Path) -> None:
+    load = ("--num-prompts", 4)
+    with simulating("--exact", "--fault", "silence") as url, running(url, tmp_path / "r", *load, by=by) as run:
         until((tmp_path / "r").is_dir)
-        time.sleep(2.5)  # past its imports, in which Python can lose an interrupt
+        time.sleep(1)
         run.send(which)
         check(TOO_SOON, run.end())
 

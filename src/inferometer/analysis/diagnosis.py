@@ -242,8 +242,15 @@ def _under_used(facts: Sequence[Facts]) -> Finding | None:
         return None
     told = _told(top.server, ("gpu_utilisation_peak", "kv_cache_usage_peak", "waiting_peak", "running_peak"))
     follows = "" if gain is None else f"the last step gained {_percent(gain)} of the load it added"
-    text = f"At {_at(top)} the server has room: {', '.join(filter(None, (_words(told), follows)))}."
     shape = () if gain is None else (Evidence("gain", gain),)
+    if gain is not None and gain < FLAT:
+        text = f"At {_at(top)} the GPU has room, yet throughput levels off: {', '.join((_words(told), follows))}."
+        advice = (
+            "The time goes outside the GPU: HTTP, tokenising and scheduling on the server's CPU, a proxy, the network."
+            " Try more API processes and CPU cores there, and higher loads."
+        )
+        return Finding("under-used", "Under-used GPU", text, (*told, *shape), advice)
+    text = f"At {_at(top)} the server has room: {', '.join(filter(None, (_words(told), follows)))}."
     advice = "Measure higher loads: the limit has not been seen."
     return Finding("under-used", "Under-used", text, (*told, *shape), advice)
 
@@ -290,8 +297,9 @@ def _decode(facts: Sequence[Facts]) -> Finding | None:
         rise = f"{_ms(first.itl_p50_ms)} to {_ms(top.itl_p50_ms)} ({growth:.1f}x)"
         text = f"ITL p50 goes from {rise} up to {_at(top)}{tail}."
         return Finding("decode-flat", "Decode (ITL) stays flat", text, evidence)
-    text = f"ITL p50 holds {_ms(first.itl_p50_ms)} to {_ms(held.itl_p50_ms)} until {_at(held)}"
-    text += f", and is {_ms(top.itl_p50_ms)} ({growth:.1f}x) at {_level(top)}{tail}."
+    held_to = f"holds {_ms(first.itl_p50_ms)} to {_ms(held.itl_p50_ms)} until {_at(held)}, and"
+    begin = f"is {_ms(first.itl_p50_ms)} at {_at(first)} and" if held is first else held_to
+    text = f"ITL p50 {begin} {_ms(top.itl_p50_ms)} ({growth:.1f}x) at {_level(top)}{tail}."
     return Finding("decode-grows", "Decode (ITL) slows down", text, evidence)
 
 
@@ -311,22 +319,24 @@ def _scaling(facts: Sequence[Facts]) -> Finding | None:
     if gains[-1] < 0:
         return Finding("scaling-falls", "Throughput falls at the end", text, evidence, "Stay below the last load.")
     if gains[-1] < FLAT:
-        return Finding("scaling-flattens", "Throughput levels off", text, evidence, "More load only adds latency.")
+        advice = "More load adds more latency than throughput."
+        return Finding("scaling-flattens", "Throughput levels off", text, evidence, advice)
     title = "Throughput scales near-linearly" if middle >= LINEAR else "Throughput scales, less than the load"
     return Finding("scaling-near-linear" if middle >= LINEAR else "scaling-sub-linear", title, text, evidence)
 
 
 def _composition(facts: Sequence[Facts]) -> Finding | None:
-    """What end-to-end latency is made of at the highest load: TTFT + (output tokens - 1) x ITL."""
+    """What end-to-end latency is made of at the highest load: TTFT + (output tokens - 1) x TPOT."""
     top = facts[-1]
     gap_ms = top.tpot_p50_ms if top.tpot_p50_ms is not None else top.itl_p50_ms
     if gap_ms is None or top.ttft_p50_ms is None or not top.e2el_p50_ms or (top.output_tokens_mean or 0) < 2:
         return None
+    between = "ITL" if top.tpot_p50_ms is None else "TPOT"
     gaps = (top.output_tokens_mean or 0) - 1
     share = gaps * gap_ms / (gaps * gap_ms + top.ttft_p50_ms)
     part = "decode" if share >= 0.5 else "TTFT"
     text = (
-        f"At {_at(top)} E2EL is about TTFT + {gaps:.4g} x ITL: {_ms(top.ttft_p50_ms)} + {_ms(gaps * gap_ms)}"
+        f"At {_at(top)} E2EL is about TTFT + {gaps:.4g} x {between}: {_ms(top.ttft_p50_ms)} + {_ms(gaps * gap_ms)}"
         f" of {_ms(top.e2el_p50_ms)} measured; {_percent(share)} of it is decode."
     )
     evidence = (Evidence("decode share", share), Evidence("e2el_p50_ms", top.e2el_p50_ms, "ms"))

@@ -65,12 +65,17 @@ def run(options: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM ends the command as Ctrl-C does, so that what it began is taken back or kept, as the case may be."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """SIGTERM ends the command as Ctrl-C does, so that what it began is taken back or kept, as the case may be.
+
+    So does SIGINT in the background of a script, whose shell has it ignored from the start (POSIX shell, 2.11).
+    """
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {which: signal.signal(which, signal.default_int_handler) for which in signals}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for which, handler in before.items():
+            signal.signal(which, handler)
 
 
 def _begin(options: argparse.Namespace) -> int:

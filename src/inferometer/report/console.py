@@ -122,7 +122,7 @@ def _count(label: str, value: float | None) -> list[str]:
 
 
 def _number(label: str, value: float | None) -> list[str]:
-    return [] if value is None else [_line(label, f"{value:.2f}")]
+    return [] if value is None else [_line(label, f"{round(value, 2) + 0.0:.2f}")]  # no -0.00
 
 
 def _verdict(verdict: dict[str, Any], *, colour: bool) -> Iterator[str]:
@@ -251,6 +251,7 @@ def _server(server: dict[str, Any] | None, itself: str | None) -> Iterator[str]:
     engine = server["engines"].get(server["compared_with"], {})
     yield from _number("Requests running, peak:", server["running_peak"])
     yield from _number("Requests waiting, peak:", server["waiting_peak"])
+    yield from _number("Mean time in the queue (ms):", engine.get("histograms", {}).get("queue_s", {}).get("mean_ms"))
     yield from _number("KV cache used, peak (%):", _percent(server["kv_cache_usage_peak"]))
     yield from _number("Prefix cache hit rate (%):", _percent(engine.get("prefix_cache_hit_rate")))
     yield from _number("Pre-emptions:", server["preemptions"])
@@ -259,7 +260,8 @@ def _server(server: dict[str, Any] | None, itself: str | None) -> Iterator[str]:
         if "server_mean_ms" in pair:
             yield from _number(f"Mean {name.upper()}, server (ms):", pair["server_mean_ms"])
             yield from _number(f"Mean {name.upper()}, client - server (ms):", pair["difference_ms"])
-        elif pair["difference"]:
+        else:
+            yield from _count(f"{name.replace('_', ' ').capitalize()}, server:", pair["server"])
             yield from _count(f"{name.replace('_', ' ').capitalize()}, client - server:", pair["difference"])
     for note in server["notes"]:
         yield textwrap.fill(note, _NOTE_WIDTH, initial_indent="  ", subsequent_indent="    ")

@@ -44,7 +44,7 @@ def context_rows(content: Content) -> list[tuple[str, str]]:
         f"Python {client['python']}" if "python" in client else "",
     ]
     rows = [
-        ("Model", target["model"] or UNKNOWN),
+        ("Model", _model(content) or UNKNOWN),
         ("Target", f"{target['name']}, {target['base_url']}, {target['api']}"),
         ("Request shape", _shape(content)),
         ("Load pattern", _pattern(summary)),
@@ -56,6 +56,13 @@ def context_rows(content: Content) -> list[tuple[str, str]]:
         ("Plan", f"sha256 {context['plan_sha256']}" if context.get("plan_sha256") else UNKNOWN),
     ]
     return rows + _captured(context, content.plan)
+
+
+def _model(content: Content) -> str | None:
+    """As the server told it, which may name the weights behind a served name."""
+    told = (content.context.get("run_context") or {}).get("model")
+    asked: str | None = content.summary["target"]["model"]
+    return told if isinstance(told, str) and told != UNKNOWN else asked
 
 
 def _captured(context: dict[str, Any], plan: dict[str, Any]) -> list[tuple[str, str]]:

@@ -97,9 +97,18 @@ def _means(name: str) -> Callable[[Entry], str]:
     return cell
 
 
-def _tokens(view: Entry) -> str:
-    pair = view["compared"].get("output_tokens")
-    return f"{whole(pair['client'])} / {whole(pair['server'])}" if pair else ""
+def _totals(name: str) -> Callable[[Entry], str]:
+    def cell(view: Entry) -> str:
+        pair = view["compared"].get(name)
+        return f"{whole(pair['client'])} / {whole(pair['server'])}" if pair else ""
+
+    return cell
+
+
+def _queue(view: Entry) -> str:
+    engine = view["engines"].get(view["compared_with"], {})
+    mean_ms = engine.get("histograms", {}).get("queue_s", {}).get("mean_ms")
+    return "" if mean_ms is None else short(mean_ms)
 
 
 def _energy(view: Entry) -> str:
@@ -111,6 +120,7 @@ def _energy(view: Entry) -> str:
 _COLUMNS: dict[str, Callable[[Entry], str]] = {
     "running, peak": _peak("running_peak"),
     "waiting, peak": _peak("waiting_peak"),
+    "queue": _queue,
     "KV cache, peak": lambda view: _share(view["kv_cache_usage_peak"]),
     "prefix hits": _hits,
     "pre-emptions": _peak("preemptions"),
@@ -119,5 +129,6 @@ _COLUMNS: dict[str, Callable[[Entry], str]] = {
     "TTFT, client / server": _means("ttft"),
     "TPOT, client / server": _means("tpot"),
     "E2E, client / server": _means("e2el"),
-    "tokens out, client / server": _tokens,
+    "tokens in, client / server": _totals("prompt_tokens"),
+    "tokens out, client / server": _totals("output_tokens"),
 }

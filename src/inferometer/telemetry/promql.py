@@ -106,13 +106,17 @@ def history(server: PrometheusServer, span: Span, wait: Callable[[float], None] 
     deadline_s = time.monotonic() + server.settle_s
     for chunk in _chunks(span):
         _add(found, reach, series, Span(chunk.start_s + ahead_s, chunk.end_s + ahead_s))
-    while not _covers(found, span.end_s + ahead_s) and time.monotonic() < deadline_s:
+    run = Span(span.start_s + ahead_s, span.end_s + ahead_s)
+    while not _covers(found, run) and time.monotonic() < deadline_s:
         wait(1.0)
         _add(found, reach, series, Span(span.end_s + ahead_s, time.time() + ahead_s))
     if not found:
         notes.append(f"the Prometheus at {ask.shown(server.url)} has no series of {_named(server)} in that time")
-    elif not _covers(found, span.end_s + ahead_s):
-        notes.append("the Prometheus has no sample behind the end of the run: give its scrape interval as settle_s")
+    elif not _covers(found, run):
+        notes.append(
+            "the Prometheus has no sample behind the end of the run of some replica: it is gone, or scraped more seldom"
+            " than settle_s"
+        )
     names = _names(found)
     rows = [
         reading
@@ -160,12 +164,13 @@ def _chunks(span: Span) -> Iterator[Span]:
         start_s += CHUNK_S
 
 
-def _covers(found: Found, end_s: float) -> bool:
-    """Does every replica that was seen have a sample behind the end?"""
+def _covers(found: Found, run: Span) -> bool:
+    """Does every replica that was seen during the run have a sample behind its end? Others were gone before it."""
     latest: dict[tuple[str, str], float] = {}
     for pod, instance, stamp_s in found:
         latest[pod, instance] = max(stamp_s, latest.get((pod, instance), -math.inf))
-    return bool(latest) and min(latest.values()) >= end_s
+    present = [stamp_s for stamp_s in latest.values() if stamp_s >= run.start_s]
+    return bool(present) and min(present) >= run.end_s
 
 
 def _add(found: Found, reach: Target, series: str, span: Span) -> None:
