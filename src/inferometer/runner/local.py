@@ -166,6 +166,8 @@ class Crew:
         self._drain_until_ns = math.inf
         self._stopped: str | None = None
         self._settled: str | None = None
+        self._reports: list[WorkerStage] = []
+        self._finished: list[int] = []
         self._edge: Callable[[], None] = lambda: None
         self.problems: list[str] = []
 
@@ -211,30 +213,32 @@ class Crew:
                     epoch_ns=task.epoch_ns,
                 )
             )
-        reports: list[WorkerStage] = []
-        finished: list[int] = []
         with self._interruptible(plan.drain_s):
-            for number, stage, phase in _parts(plan):
-                if number in skip:
-                    continue
+            for number, stage, phase in _parts(plan, skip):
                 if self._interrupts or self._stopped or self._settled:
                     break
                 if phase is Phase.WARMUP or not stage.warmup_requests:
                     self._rest(stage.pause_s)
                 done = self._part(plan, number, stage, phase, watch)
                 if phase is Phase.MEASURED:
-                    reports += done
-                    if not self._interrupts and len(done) == len(self._workers):
-                        finished.append(number)
-                    after(self._outcome(reports, finished))
-                    if ends_round(plan, number) and not (self._interrupts or self._stopped):
-                        self._settled = task.settled()
-        return self._outcome(reports, finished)
+                    self._keep(number, done)
+                    after(self._outcome())
+                    self._settled = self._settle(task, number)
+        return self._outcome()
 
-    def _outcome(self, reports: list[WorkerStage], finished: list[int]) -> Outcome:
+    def _keep(self, number: int, done: list[WorkerStage]) -> None:
+        self._reports += done
+        if not self._interrupts and len(done) == len(self._workers):
+            self._finished.append(number)
+
+    def _settle(self, task: Task, number: int) -> str | None:
+        over = self._interrupts or self._stopped
+        return task.settled() if ends_round(task.plan, number) and not over else None
+
+    def _outcome(self) -> Outcome:
         died = not all(worker.alive for worker in self._workers)
-        ended = (self._interrupts > 0, died, self.problems, self._stopped, tuple(finished), self._settled)
-        return Outcome(list(reports), *ended)
+        ended = (self._interrupts > 0, died, self.problems, self._stopped, tuple(self._finished), self._settled)
+        return Outcome(list(self._reports), *ended)
 
     def _part(self, plan: Plan, number: int, stage: Stage, phase: Phase, watch: Watch) -> list[WorkerStage]:
         assert self._board is not None  # noqa: S101
@@ -341,8 +345,10 @@ def _new_board(path: Path, workers: int) -> Board:
         raise UserError(f"cannot write {path}: {error.strerror}", 3) from None
 
 
-def _parts(plan: Plan) -> Iterator[tuple[int, Stage, Phase]]:
+def _parts(plan: Plan, skip: Container[int]) -> Iterator[tuple[int, Stage, Phase]]:
     for number, stage in enumerate(plan.scenario.stages):
+        if number in skip:
+            continue
         if stage.warmup_requests:
             yield number, stage, Phase.WARMUP
         yield number, stage, Phase.MEASURED
