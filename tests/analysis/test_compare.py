@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from drawn_runs import drawn, plan_of, rows_of, summary_of
+from drawn_runs import drawn, drawn_tokens, plan_of, rows_of, summary_of
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic_run import table, worker
+from synthetic_run import record, table, worker
 
 from inferometer.analysis.alike import refusal
 from inferometer.analysis.compare import Row, check, compare, from_summary, parse_rule, with_rows
@@ -56,6 +56,23 @@ def test_runs_that_differ_in_nothing_are_called_different_in_at_most_5_per_cent(
 def test_a_true_slowdown_of_10_per_cent_is_found_with_200_requests(cv: float, rho: float) -> None:
     found = pairs(200, seed=8, slower=1.1, cv=cv, rho=rho)
     assert share_with(found, ("regression",), "ttft") >= 0.9
+
+
+def pairs_of_tokens(count: int, seed: int, slower: float = 1.0, rho: float = 0.0) -> list[tuple[Row, ...]]:
+    rng = np.random.default_rng(seed)
+    both = ((drawn_tokens(rng, "a", rho=rho), drawn_tokens(rng, "b", slower=slower, rho=rho)) for _ in range(count))
+    return [compare([[one], [other]], ("itl_mean_ms", "itl_p50_ms", "itl_p95_ms")).rows for one, other in both]
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.5, 0.8])
+def test_tokens_of_one_request_are_no_proof_of_a_change(rho: float) -> None:
+    """Every request has a speed of its own, so 200 requests of 64 tokens are 200 values, and fewer with ``rho``."""
+    found = pairs_of_tokens(200, seed=7, rho=rho)
+    assert share_with(found, CHANGED) <= 0.05
+
+
+def test_a_true_slowdown_of_itl_is_found() -> None:
+    assert share_with(pairs_of_tokens(100, seed=8, slower=1.1), ("regression",)) >= 0.9
 
 
 def test_a_speedup_is_an_improvement_and_throughput_counts_the_other_way() -> None:
@@ -238,9 +255,9 @@ def test_a_run_from_rows_has_series_and_intervals_of_its_rates() -> None:
     rows = rows_of(rng, stages=2)
     summary = summarise(plan_of(2, 8), table(rows), [worker(stage=stage, sent=100) for stage in (0, 1)])
     frame = from_table(table(rows))
-    halves = [frame.where(frame.row % 2 == part) for part in (0, 1)]
+    mixed = from_table(table(rows[::-1]))
     whole, split = (
-        with_rows(from_summary("a", summary), summary, plan_of(2, 8), pieces) for pieces in ([frame], halves)
+        with_rows(from_summary("a", summary), summary, plan_of(2, 8), rows_of_run) for rows_of_run in (frame, mixed)
     )
     assert [stage.key for stage in whole.stages] == ["concurrency 2", "concurrency 8"]
     for one, other in zip(whole.stages, split.stages, strict=True):
@@ -250,6 +267,34 @@ def test_a_run_from_rows_has_series_and_intervals_of_its_rates() -> None:
         assert one.figures["requests_per_s"].low is not None
         assert len(one.series["ttft"]) == 100
     assert {row.outcome for row in compare([[whole], [split]]).rows} <= {"same", "unclear"}
+
+
+def test_itl_of_a_server_that_was_slow_for_a_while_is_known_less_well_than_its_tokens_say() -> None:
+    """The first half of the run takes 20 ms for a token, the second 10: its requests are two values, not sixty."""
+    rows = [record(n, sent_ms=200.0 * n, gaps_ms=[20.0 if n < 30 else 10.0] * 8, ttft_ms=5) for n in range(60)]
+    plan = plan_of(4)
+    summary = summarise(plan, table(rows), [worker(sent=60)])
+    alone = from_summary("a", summary)
+    run = with_rows(alone, summary, plan, from_table(table(rows[::-1])))
+    before, after = alone.stages[0].figures["itl_mean_ms"], run.stages[0].figures["itl_mean_ms"]
+    assert after.value == before.value == pytest.approx(15)
+    assert (after.high or 0) - (after.low or 0) > 2 * ((before.high or 0) - (before.low or 0))
+    assert run.stages[0].freedoms["itl_mean_ms"] < 10
+    assert set(run.stages[0].freedoms) >= {"itl_p50_ms", "event_gap_p50_ms"}
+
+
+def test_the_tokenizer_of_a_run_is_known() -> None:
+    rows = rows_of(np.random.default_rng(2))
+    summary = summary_of(np.random.default_rng(2), 4)
+    runs = [
+        with_rows(from_summary(label, summary), summary, plan_of(4, **told), from_table(table(rows)))
+        for label, told in (("a", {"tokenizer": "smollm2"}), ("b", {"tokenizer": "smollm2"}), ("c", {}))
+    ]
+    alike, unlike = (
+        {one.fact: one.values for one in compare([[runs[0]], [other]]).differing if one.severity == "note"}
+        for other in runs[1:]
+    )
+    assert (alike, unlike) == ({}, {"tokenizer": ("smollm2", "none")})
 
 
 def test_a_summary_alone_can_be_compared_by_its_intervals() -> None:

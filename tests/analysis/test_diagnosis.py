@@ -105,7 +105,7 @@ def test_the_reading_of_each_stage_is_there_too() -> None:
     assert set(found.stages[1:3]) == {"under-used"}
 
 
-def shape(rates: list[float], **server: float) -> list[dict[str, Any]]:
+def shape(rates: list[float], **server: float | None) -> list[dict[str, Any]]:
     """A sweep over 1, 2, 4 ... of which only the throughput, and what the server said last, are known."""
     stages: list[dict[str, Any]] = [{"load": 2**n, "output_tokens_per_s": rate} for n, rate in enumerate(rates)]
     stages[-1]["server"] = server
@@ -128,6 +128,67 @@ def test_a_queue_with_room_in_the_cache_is_a_limit_of_the_batch(kv: float, waiti
 def test_a_busy_gpu_where_nothing_waits_is_compute(gpu: float, kv: float) -> None:
     told = {"gpu_utilisation_peak": gpu, "kv_cache_usage_peak": kv, "waiting_mean": 0.0, "waiting_peak": 0.0}
     assert read(shape([10, 12], **told)).bound == "compute-bound"
+
+
+@pytest.mark.parametrize(("gpu", "bound"), [(0.58, "under-used"), (0.8, "compute-bound"), (None, "compute-bound")])
+def test_a_gpu_that_is_known_to_be_free_is_no_limit_however_slow_tokens_get(gpu: float | None, bound: str) -> None:
+    sweep = shape([100, 180, 200], gpu_utilisation_peak=gpu)
+    sweep[0]["itl_p50_ms"], sweep[-1]["itl_p50_ms"] = 2.0, 4.0
+    assert read(sweep).bound == bound
+
+
+def held(*levels: tuple[float, float], waiting: float = 0.0, **told: float) -> list[dict[str, Any]]:
+    """A sweep of which the requests in flight and those running in the engine are known."""
+    return [
+        {
+            "load": in_flight,
+            "output_tokens_per_s": 100 + number,
+            "in_flight_mean": in_flight,
+            "server": {"running_mean": running, "waiting_mean": waiting, **told},
+        }
+        for number, (in_flight, running) in enumerate(levels)
+    ]
+
+
+@given(st.floats(10.0, 500.0), st.floats(0.0, 0.1), st.floats(0.26, 0.99), st.floats(0.0, 1.0))
+def test_requests_that_the_engine_does_not_know_of_are_in_front_of_it(
+    load: float, before: float, outside: float, gpu: float
+) -> None:
+    sweep = held((load, load * (1 - before)), (4 * load, 4 * load * (1 - outside)), gpu_utilisation_peak=gpu)
+    found = read(sweep)
+    assert found.bound == "front-bound"
+    assert f"{4 * load:.0f} requests in flight" in found.findings[0].text
+    assert "--api-server-count" in found.findings[0].advice
+
+
+@pytest.mark.parametrize(
+    "sweep",
+    [
+        held((8, 7.9), (32, 25)),  # less than a quarter is outside
+        held((8, 5.0), (32, 20)),  # no more than at the lowest load: a distance, not a limit
+        held((8, 7.9), (32, 8), waiting=24),
+        held((32, 18)),  # one load alone, and less than half
+        [{**one, "in_flight_mean": None} for one in held((8, 7.9), (32, 8))],
+        [{**one, "server": {"running_mean": 2}} for one in held((8, 7.9), (32, 8))],
+    ],
+)
+def test_requests_in_flight_are_not_always_held_in_front(sweep: list[dict[str, Any]]) -> None:
+    assert read(sweep).bound != "front-bound"
+
+
+@pytest.mark.parametrize(
+    ("samples", "counted", "known"), [(10, 100, True), (9, 100, False), (10, 400, False), (10, None, False)]
+)
+def test_what_is_in_flight_is_held_against_enough_samples_of_our_requests(
+    samples: int, counted: float | None, known: bool
+) -> None:
+    run = summary_of(np.random.default_rng(0), 2, 8)
+    run["stages"][-1]["server"] = {
+        "compared_with": "vllm",
+        "engines": {"vllm": {"gauges": {"requests_running": {"samples": samples}}}},
+        "compared": {} if counted is None else {"output_tokens": {"client": 100, "server": counted}},
+    }
+    assert (facts_of(run)[-1]["in_flight_mean"] is not None) == known
 
 
 @given(st.floats(1.8, 2.0), st.integers(2, 7))

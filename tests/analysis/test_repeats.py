@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from inferometer.analysis import repeats
+from inferometer.analysis.stats import Samples
+from inferometer.analysis.streamed import histogram, in_order
 
 SERIES = arrays.arrays(np.float64, st.integers(1, 300), elements=st.floats(0.1, 1e4))
 
@@ -61,6 +63,55 @@ def test_what_a_series_is_worth(rho: float, least: float, most: float) -> None:
 @given(SERIES)
 def test_a_series_is_worth_one_to_all_of_its_values(values: np.ndarray) -> None:
     assert 1 <= repeats.worth(values) <= len(values)
+
+
+def clustered(rng: np.random.Generator, requests: int, each: int, rho: float) -> Samples:
+    """Values of which those of one request are nearly alike; the median is 100."""
+    centres = np.repeat(correlated(rng, requests, rho), each)
+    rows = np.repeat(np.arange(requests), each)
+    return Samples(centres * np.exp(0.02 * rng.standard_normal(len(rows))), rows, np.ones(len(rows)))
+
+
+@pytest.mark.parametrize(("name", "truth"), [("mean", 100 * math.exp(0.0202)), ("p50", 100.0)])
+@pytest.mark.parametrize("rho", [0.0, 0.8])
+def test_intervals_of_values_that_come_several_to_a_request_hold_the_truth(name: str, truth: float, rho: float) -> None:
+    rng = np.random.default_rng(6)
+    found = []
+    for _ in range(200):
+        pooled = in_order(clustered(rng, 200, 20, rho), np.arange(200.0))
+        assert pooled is not None
+        found.append(repeats.pooled_statistic(pooled, name)[0])
+    assert sum((one.low or 0) <= truth <= (one.high or 0) for one in found) >= 0.88 * len(found)
+
+
+@pytest.mark.parametrize("name", ["mean", "p50", "p90"])
+def test_one_value_per_request_is_a_series(name: str) -> None:
+    """Where each request has one value, both ways say the same, whatever the order in which they are kept."""
+    values = correlated(np.random.default_rng(3), 200, 0.5)
+    shuffled = np.random.default_rng(4).permutation(200)
+    pooled = in_order(Samples(values[shuffled], np.arange(200), np.ones(200)), shuffled.astype(float))
+    assert pooled is not None
+    found, freedom = repeats.pooled_statistic(pooled, name)
+    series = repeats.statistic(values, name)
+    assert found.value == pytest.approx(series.value)
+    assert (found.low, found.high) == pytest.approx((series.low, series.high), rel=0.02)
+    assert freedom == repeats.freedom(values, name)
+
+
+def test_a_histogram_says_what_the_values_say() -> None:
+    samples = clustered(np.random.default_rng(1), 100, 20, 0.5)
+    both = [in_order(one, np.arange(100.0)) for one in (samples, histogram(lambda: [(0, samples)], 100))]
+    for name in ("mean", "p50", "p90"):
+        (exact, freedom), (near, same) = (repeats.pooled_statistic(one, name) for one in both if one is not None)
+        assert (near.value, near.low, near.high) == pytest.approx((exact.value, exact.low, exact.high), rel=0.003)
+        assert same == freedom
+
+
+def test_fewer_than_six_requests_say_nothing_of_their_spread() -> None:
+    pooled = in_order(clustered(np.random.default_rng(1), 5, 100, 0.0), np.arange(5.0))
+    assert pooled is not None
+    assert repeats.pooled_statistic(pooled, "p50")[0].low is None
+    assert in_order(Samples(np.zeros(0), np.zeros(0, np.int64), np.zeros(0)), np.arange(5.0)) is None
 
 
 def test_a_series_that_drifts_is_worth_next_to_nothing() -> None:

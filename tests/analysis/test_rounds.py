@@ -131,7 +131,7 @@ def test_a_comparison_goes_by_the_spread_of_repeats_in_one_run() -> None:
     runs = []
     for label, seed in (("a", 1), ("b", 2)):
         told, rows = summary(made, ttfts(seed))
-        runs.append([with_rows(from_summary(label, told), told, made, [from_table(rows)])])
+        runs.append([with_rows(from_summary(label, told), told, made, from_table(rows))])
     row = next(row for row in compare(runs).rows if row.figure == "ttft_mean_ms")
     assert row.runs == (3, 3)
     assert row.base.value == pytest.approx(np.concatenate(ttfts(1)[0::2]).mean(), rel=1e-6)

@@ -43,6 +43,27 @@ def test_a_peak_that_the_data_do_not_place_says_what_would() -> None:
     )
 
 
+#: Requests per s of a server that had twice the throughput of 32 streams at 512.
+OPEN_END = [400.7, 801.7, 1462.0, 2627.0, 5031.0, 6595.0]
+
+
+def test_a_peak_without_an_upper_bound_has_no_number() -> None:
+    rows = [{"load": n, "output_tokens_per_s": rate} for n, rate in zip(LEVELS, OPEN_END, strict=False)]
+    found = saturation(rows)
+    assert found is not None
+    assert "the peak at a load that these points do not tell (95 % interval 32.1 to no bound)" in found.text
+    assert "measure up to 128" in found.text
+    assert "peak load" not in {one.name for one in found.evidence}
+
+
+def test_loads_that_brought_less_are_not_recommended() -> None:
+    falls, rises = saturation(stages(0.02, 0.0005)), saturation(stages(0.02, 0.0005)[:6])
+    assert falls is not None
+    assert rises is not None
+    assert falls.advice == "Loads beyond concurrency 32 brought no more throughput, only latency."
+    assert rises.advice == "Loads beyond buy throughput with latency."
+
+
 def test_what_does_not_bend_has_no_knee_and_no_peak() -> None:
     found = saturation(stages(0.0, 0.0))
     assert found is not None

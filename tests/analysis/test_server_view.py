@@ -195,7 +195,7 @@ def test_a_stage_without_observations_has_no_mean() -> None:
 def test_a_quantile_lies_in_the_bucket_that_holds_its_rank(counts: list[int], share: float) -> None:
     bounds = (*(float(i + 1) for i in range(len(counts) - 1)), math.inf)
     values = [i + 0.5 for i, count in enumerate(counts) for _ in range(count)]
-    found = quantile(Gain(0.0, len(values), 0, bounds, np.array(counts, np.float64)), share)
+    found = quantile(Gain(sum(values), len(values), 0, bounds, np.array(counts, np.float64)), share)
     exact = values[max(0, math.ceil(share * len(values) - 1e-9) - 1)]
     if exact > bounds[-2]:
         assert found is None
@@ -203,6 +203,15 @@ def test_a_quantile_lies_in_the_bucket_that_holds_its_rank(counts: list[int], sh
         assert found is not None
         assert found.low <= exact <= found.high
         assert found.low <= found.value <= found.high
+
+
+def test_a_quantile_is_no_higher_than_the_mean_allows() -> None:
+    """Waits of vLLM with a mean of 0.02 ms all lie in the first bucket, which ends at 300 ms: half are below 0.04."""
+    gain = Gain(20 * 0.02, 20.0, 0, (300.0, 500.0, math.inf), np.array([20.0, 0.0, 0.0]))
+    for share, most in ((0.5, 0.04), (0.9, 0.2)):
+        assert quantile(gain, share) == pytest.approx((most, 0.0, most))
+    for unknown in (math.nan, 0.0):  # of a page without the sum nothing more is known
+        assert quantile(gain._replace(value=unknown), 0.5) == (150.0, 0.0, 300.0)
 
 
 # --- gauges ----------------------------------------------------------------------------------------------------------
@@ -284,6 +293,51 @@ def test_both_sides_beside_each_other() -> None:
 def test_tokens_that_do_not_add_up_are_said(server: float, says: str) -> None:
     found = view(up(9, 20.1), told("generation_tokens", {9: 0, 20.1: server}), seen=Seen(output_tokens=640))
     assert says in found["notes"][0]
+
+
+def test_what_a_prometheus_cannot_tell_apart_is_said_with_its_interval() -> None:
+    samples = {5.0: 0, 10.0: 0, 15.0: 300, 20.0: 900}
+    told_of = told("generation_tokens", samples, replica="prometheus:a")
+    (note,) = view(told_of, seen=Seen(output_tokens=640))["notes"]
+    assert "a sample every 5 s" in note
+    assert "--stage-pause 10" in note
+    asked = [*told_of, *told("generation_tokens", {9: 0, 20.1: 900}), *up(9, 20.1)]
+    assert "--stage-pause" not in view(asked, seen=Seen(output_tokens=640))["notes"][0]
+
+
+LLAMACPP = {"prompt_tokens": 2048, "generation_tokens": 512, "prompt_s": 10.24, "generation_s": 4.96}
+
+
+def counted_seconds(seen: Seen, **gains: float) -> dict[str, Any]:
+    """A llama.cpp that counted these in a stage."""
+    rows = [told(name, {9: 0, 20.1: gain}, source="llamacpp") for name, gain in gains.items()]
+    return view(up(9, 20.1), *rows, seen=seen)
+
+
+def test_an_engine_that_counts_seconds_has_a_tpot_and_the_time_of_a_prompt() -> None:
+    """As llama.cpp: 16 requests with 128 tokens in and 32 out, at 640 ms for a prompt and 10 for a token after it."""
+    seen = Seen(1233.7, 10.1, 1550.0, 2048, 512, requests_ok=16)
+    found = counted_seconds(seen, **LLAMACPP)
+    assert found["compared"]["ttft"]["server_mean_ms"] == pytest.approx(640)
+    assert found["compared"]["ttft"]["difference_ms"] == pytest.approx(593.7)
+    assert found["compared"]["tpot"]["server_mean_ms"] == pytest.approx(10)
+    assert "e2el" not in found["compared"]
+    assert found["notes"] == [
+        "llamacpp tells no TTFT: its time for a prompt stands for it, without any wait before that"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seen", "gains"),
+    [
+        (Seen(1233.7, 10.1, 1550.0, 2048, 512, requests_ok=16), LLAMACPP | {"generation_tokens": 600}),
+        (Seen(1233.7, 10.1, 1550.0, 2048, 512, requests_ok=16, requests_failed=1), LLAMACPP),
+        (Seen(1233.7, 10.1, 1550.0, None, 512, requests_ok=16), LLAMACPP),
+        (Seen(1233.7, 10.1, 1550.0, 2048, 512, requests_ok=16), {"generation_tokens": 512, "generation_s": 4.96}),
+    ],
+)
+def test_seconds_of_other_requests_are_no_mean_of_ours(seen: Seen, gains: dict[str, float]) -> None:
+    assert not {"ttft", "tpot"} & set(counted_seconds(seen, **gains)["compared"])
 
 
 def test_an_engine_is_compared_before_the_gateway_in_front_of_it() -> None:

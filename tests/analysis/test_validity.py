@@ -102,6 +102,12 @@ def test_findings(
     assert finding.advice
 
 
+def test_counters_of_the_whole_machine_are_not_put_on_the_client_alone() -> None:
+    judged = verdict(closed(), CLOSED, [worker(retransmits=2, zero_windows=1)])
+    told = [found(judged, name) for name in ("segments sent again", "full receive buffers")]
+    assert ["on this machine, all programs together" in one.advice for one in told if one] == [True, True]
+
+
 def test_the_rate_is_compared_with_the_schedule_and_not_with_the_mean_rate() -> None:
     slowing = [record(i, sent_ms=110 * i, scheduled_ms=100 * i) for i in range(12)]
     judged = verdict(slowing, OPEN)

@@ -12,62 +12,28 @@ from typing import Any, Literal
 
 import msgspec
 
+from inferometer.analysis.facts import Facts, Server, facts_of
 from inferometer.analysis.knee import degradations
 
-Bound = Literal["client-limited", "memory-bound", "queue-bound", "compute-bound", "under-used", "unclear"]
+__all__ = ["Diagnosis", "Evidence", "Facts", "Finding", "Server", "diagnose", "facts_of"]
+
+Bound = Literal[
+    "client-limited", "memory-bound", "queue-bound", "front-bound", "compute-bound", "under-used", "unclear"
+]
 
 #: KV-cache usage from which the cache counts as full: engines stop admitting before the last block.
 KV_FULL = 0.9
 #: Waiting requests, as a share of the running ones, that make a queue; fewer than one on average never do.
 QUEUE_SHARE = 0.1
+#: Share of the requests in flight that are outside the engine, from which something in front of it holds them: where
+#: the share grew ``GROWN`` times with the load; and from which that is so whatever it was before.
+OUTSIDE, OUTSIDE_MOST = 0.25, 0.5
 #: GPU utilisation that counts as all of it, and below which much of it is free.
 GPU_BUSY, GPU_FREE = 0.95, 0.7
 #: Throughput gained / load added between two levels: below the first it levels off, above the second it follows.
 FLAT, LINEAR = 0.5, 0.75
 #: A latency that grew less than this over a sweep is flat.
 GROWN = 1.5
-
-
-class Server(msgspec.Struct, frozen=True, kw_only=True):
-    """What the server said of one stage; shares are of 1, None: not told."""
-
-    kv_cache_usage_peak: float | None = None
-    preemptions: float | None = None
-    waiting_mean: float | None = None
-    waiting_peak: float | None = None
-    running_mean: float | None = None
-    running_peak: float | None = None
-    gpu_utilisation_peak: float | None = None
-    gpu_utilisation_mean: float | None = None
-
-
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """One stage. ``load`` is its concurrency or its rate per s, ``unit`` says which; times are in ms."""
-
-    load: float
-    unit: str = "concurrency"
-    verdict: str = "VALID"
-    requests_per_s: float | None = None
-    output_tokens_per_s: float | None = None
-    ttft_p50_ms: float | None = None
-    ttft_p95_ms: float | None = None
-    itl_p50_ms: float | None = None
-    itl_p95_ms: float | None = None
-    tpot_p50_ms: float | None = None
-    e2el_p50_ms: float | None = None
-    e2el_p95_ms: float | None = None
-    output_tokens_mean: float | None = None
-    server: Server = Server()
-
-    @property
-    def rate(self) -> float | None:
-        """Throughput in tokens, or in requests where tokens are unknown."""
-        return self.output_tokens_per_s if self.output_tokens_per_s is not None else self.requests_per_s
-
-    @property
-    def gap_ms(self) -> float | None:
-        """The usual time between two tokens of a request."""
-        return self.itl_p50_ms if self.itl_p50_ms is not None else self.tpot_p50_ms
 
 
 class Evidence(msgspec.Struct, frozen=True):
@@ -117,52 +83,11 @@ def diagnose(stages: Sequence[Mapping[str, Any]]) -> Diagnosis | None:
     return Diagnosis(_bound(top), (top, *(finding for finding in others if finding is not None)), alone)
 
 
-def facts_of(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Facts of the stages of a summary that have a load to place them at and some success.
-
-    The server's side is read from ``stage["server"]`` if it is there, by the names of ``Server``.
-    """
-    return [_facts(stage) for stage in summary["stages"] if _load(stage["load"]) and stage["counts"]["ok"]]
-
-
-def _facts(stage: Mapping[str, Any]) -> dict[str, Any]:
-    load, unit = _load(stage["load"]) or (0.0, "")
-    rates, metrics = stage["throughput"] or {}, stage["metrics"]
-    latencies = {
-        f"{metric}_p{percent}_ms": metrics[metric]["percentiles_ms"][percent]["value"]
-        for metric in ("ttft", "itl", "tpot", "e2el")
-        for percent in ("50", "95")
-        if metric in metrics
-    }
-    told = stage.get("server") or {}
-    return {
-        "load": load,
-        "unit": unit,
-        "verdict": stage["verdict"]["verdict"],
-        "requests_per_s": rates.get("requests_per_s"),
-        "output_tokens_per_s": rates.get("output_tokens_per_s"),
-        **{name: value for name, value in latencies.items() if name in Facts.__struct_fields__},
-        "output_tokens_mean": stage["lengths"]["output_tokens"]["got_mean_tokens"],
-        "server": {name: told.get(name) for name in Server.__struct_fields__},
-    }
-
-
-def _load(load: Mapping[str, Any]) -> tuple[float, str] | None:
-    if load["type"] in _LEVELS:
-        return float(load[_LEVELS[load["type"]]]), _LEVELS[load["type"]]
-    rate = load.get("rate_per_s")
-    return (float(rate), "req/s") if isinstance(rate, float | int) else None
-
-
-#: Type of a load -> its level, which is its unit, too.
-_LEVELS = {"closed": "concurrency", "users": "users"}
-
-
 # --- what it is bound by ---------------------------------------------------------------------------------------------
 
 
 def _bottleneck(facts: Sequence[Facts]) -> Finding:
-    found = (rule(facts) for rule in (_client, _memory, _queue, _compute, _under_used))
+    found = (rule(facts) for rule in (_client, _memory, _queue, _front, _compute, _under_used))
     return next((finding for finding in found if finding is not None), None) or _unclear(facts)
 
 
@@ -203,6 +128,27 @@ def _queue(facts: Sequence[Facts]) -> Finding | None:
     return Finding("queue-bound", "Queue-bound", text, told, advice)
 
 
+def _front(facts: Sequence[Facts]) -> Finding | None:
+    """Requests are somewhere, and neither in the engine nor in its queue: what is in front of it holds them."""
+    top, before = facts[-1], [one.outside for one in facts[:-1] if one.outside is not None]
+    share = top.outside
+    if share is None or share < OUTSIDE:
+        return None
+    if share < OUTSIDE_MOST and (not before or share < GROWN * before[0]):
+        return None
+    told = _told(top.server, ("running_mean", "waiting_mean", "gpu_utilisation_peak"))
+    text = (
+        f"At {_at(top)} the client has {top.in_flight_mean:.0f} requests in flight on average, and {_percent(share)} of"
+        f" them are not in the engine: {_words(told)}."
+    )
+    evidence = (Evidence("in_flight_mean", top.in_flight_mean or 0.0), Evidence("outside", share), *told)
+    advice = (
+        "The API process, a gateway or the network holds them. Try more API processes (--api-server-count of vLLM) and"
+        " CPU cores for them, more replicas of the gateway, or the engine without it."
+    )
+    return Finding("front-bound", "Bound in front of the engine", text, evidence, advice)
+
+
 def _compute(facts: Sequence[Facts]) -> Finding | None:
     """The GPU is busy, or throughput levels off while every token takes longer; and nothing else explains it.
 
@@ -211,8 +157,10 @@ def _compute(facts: Sequence[Facts]) -> Finding | None:
     """
     top = facts[-1]
     gain, slower = _last_gain(facts), _growth([one.gap_ms for one in facts])
-    busy = (top.server.gpu_utilisation_peak or 0.0) >= GPU_BUSY and (gain is None or gain < LINEAR)
-    flat = gain is not None and gain < FLAT and slower is not None and slower >= GROWN
+    gpu = top.server.gpu_utilisation_peak
+    busy = (gpu or 0.0) >= GPU_BUSY and (gain is None or gain < LINEAR)
+    free = gpu is not None and 0 < gpu < GPU_FREE  # one that does nothing is not the server's
+    flat = gain is not None and gain < FLAT and slower is not None and slower >= GROWN and not free
     if not (busy or flat):
         return None
     told = _told(top.server, ("gpu_utilisation_peak", "kv_cache_usage_peak", "waiting_peak", "running_peak"))
@@ -372,6 +320,7 @@ _SAID: dict[str, Callable[[float], str]] = {
     "preemptions": lambda value: f"{value:.0f} pre-emptions",
     "waiting_mean": lambda value: f"{value:.1f} waiting on average",
     "waiting_peak": lambda value: f"{value:.0f} waiting at most",
+    "running_mean": lambda value: f"{value:.1f} running on average",
     "running_peak": lambda value: f"{value:.0f} running at most",
 }
 

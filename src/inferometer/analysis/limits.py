@@ -85,7 +85,7 @@ LIMITS: dict[str, UpperLimit] = {
         0.0,
         "",
         "tails",
-        "this machine's TCP sent segments again during the stage: packets were lost on the way to the server",
+        "on this machine, all programs together: if this client's were, packets were lost on the way to the server",
     ),
     "zero_windows": UpperLimit(
         "full receive buffers",
@@ -93,7 +93,7 @@ LIMITS: dict[str, UpperLimit] = {
         0.0,
         "",
         "itl",
-        "a receiver on this machine told its sender to wait: if it was this client, it read too slowly",
+        "on this machine, all programs together, receivers told senders to wait: a client that does reads too slowly",
     ),
     "files_share": UpperLimit(
         "open files",

@@ -21,7 +21,7 @@ def reading(summary: Mapping[str, Any]) -> tuple[Finding, ...]:
 
 
 def _with_server(stage: Mapping[str, Any], summary: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A stage with what servers said of it; of repeats the highest peaks, and means of all else."""
+    """A stage with what servers said of it; of repeats the highest peaks, means of other figures, else the first."""
     numbers = stage.get("stages")
     told = [one["server"] for one in summary["stages"] if one["stage"] in (numbers or ()) and one.get("server")]
     if not told:
@@ -32,4 +32,4 @@ def _with_server(stage: Mapping[str, Any], summary: Mapping[str, Any]) -> Mappin
         for name, known in values.items()
         if known
     }
-    return {**stage, "server": together}
+    return {**stage, "server": {**told[0], **together}}

@@ -2,8 +2,9 @@
 
 Inside a run neighbours share a queue, so a series of n values is worth fewer than n for its mean: n / tau, where tau
 is the integrated autocorrelation time (Geyer 1992, initial monotone sequence). A percentile is the mean of the series
-that says which values lie below it. Neither is ever taken to be worth more than independent values. Rates go by
-blocks of time. Between runs it is Student's t on one value per run.
+that says which values lie below it. Neither is ever taken to be worth more than independent values. Where a request
+has several values (ITL), they count as one: the series is what each request adds, per token of all. Rates go by blocks
+of time. Between runs it is Student's t on one value per run.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from inferometer.analysis.frame import Floats
-from inferometer.analysis.stats import Estimate, at, estimate, t_quantile
+from inferometer.analysis.stats import Estimate, at, estimate, interval_ranks, t_quantile
+from inferometer.analysis.streamed import Pooled
 
 #: Blocks of time of a rate.
 BLOCKS = 40
@@ -60,6 +62,37 @@ def series_mean(values: Floats) -> Estimate:
     effective = worth(values)
     half = t_quantile(_freedom(effective, count)) * float(values.std(ddof=1)) / math.sqrt(effective)
     return Estimate(value, value - half, value + half, count)
+
+
+def pooled_statistic(pooled: Pooled, name: str) -> tuple[Estimate, int | None]:
+    """``mean`` or ``p95`` of values that come several to a request, and the degrees of freedom of its interval.
+
+    The variance of a ratio (Cochran 1977, 6.3; of a percentile Woodruff 1952) from the series of what each request
+    adds, in the order of ``pooled``, for as many requests as that is worth. No interval below six requests.
+    """
+    share = None if name == "mean" else float(name[1:]) / 100
+    total, requests = float(pooled.cumulative[-1]), len(pooled.sizes)
+    value = pooled.mean if share is None else at(pooled.values, pooled.cumulative, share * (total - 1))
+    count = round(total)
+    if requests < 6:
+        return Estimate(value, None, None, count), None
+    added = pooled.sums if share is None else pooled.below(value)
+    series = added - added.sum() / pooled.sizes.sum() * pooled.sizes
+    effective = worth(series)
+    freedom = _freedom(effective, requests)
+    error = float(series.std(ddof=1)) / math.sqrt(effective) / float(pooled.sizes.mean())
+    if share is None:
+        half = t_quantile(freedom) * error
+        return Estimate(value, value - half, value + half, count), freedom
+    error *= t_quantile(freedom) / t_quantile(sys.maxsize)  # as in ``series_percentile``
+    independent = max(6, min(count, math.floor(share * (1 - share) / error**2 if error else count)))
+    ranks = interval_ranks(independent, share)
+    if ranks is None:
+        return Estimate(value, None, None, count), None
+    # the middle of a group, as if there were so many groups of equal values: the ends of all are single tokens
+    places = (max(0.0, (rank - 0.5) / independent * total - 0.5) for rank in ranks)
+    low, high = (at(pooled.values, pooled.cumulative, place) for place in places)
+    return Estimate(value, min(low, value), max(high, value), count), freedom
 
 
 def _freedom(effective: float, count: int) -> int:

@@ -5,7 +5,7 @@ Our own runs, summaries without rows and results of other tools all become this;
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -13,15 +13,18 @@ from typing import Any
 import numpy as np
 
 from inferometer.analysis import repeats
-from inferometer.analysis.frame import Bools, Floats, Frame, stage_of
+from inferometer.analysis.frame import Floats, Frame, stage_of
 from inferometer.analysis.metrics import BY_NAME, output_counts
 from inferometer.analysis.stats import Estimate, Samples
-from inferometer.analysis.streamed import Histogram
+from inferometer.analysis.streamed import Histogram, in_order
 from inferometer.analysis.thresholds import PLAIN, STATISTICS, figure, stage_key
+from inferometer.analysis.window import counted
 from inferometer.config.models import Open, Plan, Stage
 
-#: Metrics with one value per request: their series are compared. ITL has a value per token: its figures are.
+#: Metrics with one value per request: their series are compared.
 SERIES = ("ttft", "tpot", "e2el", "ntpot")
+#: Metrics with several values per request: their figures are compared, with intervals from the series of requests.
+POOLED = ("itl", "event_gap")
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -35,6 +38,7 @@ class StageData:
         series: by name of a metric, values of successful requests in ms in the order of their start; may be empty.
         facts: what must agree for the figures to be comparable (numbers or words; None: unknown).
         verdict: of the instrument; "" if nobody judged.
+        freedoms: degrees of freedom of the intervals of figures, where they are known.
     """
 
     key: str
@@ -42,6 +46,7 @@ class StageData:
     series: Mapping[str, Floats] = field(default_factory=dict)
     facts: Mapping[str, str | float | None] = field(default_factory=dict)
     verdict: str = ""
+    freedoms: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,69 +119,68 @@ def _flat(facts: Any, path: str) -> dict[str, Any]:
 # --- the rows behind it ----------------------------------------------------------------------------------------------
 
 
-def with_rows(run: RunData, summary: Mapping[str, Any], plan: Plan, pieces: Iterable[Frame]) -> RunData:
-    """The same run with the series of its requests, and intervals of its rates.
+def with_rows(run: RunData, summary: Mapping[str, Any], plan: Plan, frame: Frame) -> RunData:
+    """The same run with the series of its requests, and intervals of its rates and of ``POOLED``.
 
     Args:
         run: of ``from_summary``.
         summary: the same.
         plan: of the run; its stages say when latencies start and which requests count.
-        pieces: all rows of the run in any number of frames, so that they need not be in memory together.
+        frame: all rows of the run; their events may be on disk.
     """
     numbers = [stage["stage"] for stage in summary["stages"]]
-    stages = {number: plan.scenario.stages[number] for number in numbers}
-    parts: dict[int, list[dict[str, Floats]]] = {number: [] for number in numbers}
-    for frame in pieces:
-        for number, stage in stages.items():
-            rows = stage_of(frame, number, open_loop=isinstance(stage.load, Open))
-            if len(rows):
-                parts[number].append(_columns(rows))
-    found = [_with_series(data, parts[n], stages[n]) for data, n in zip(run.stages, numbers, strict=True)]
-    return replace(run, stages=tuple(found))
+    found = [
+        _with_series(data, frame, number, plan.scenario.stages[number])
+        for data, number in zip(run.stages, numbers, strict=True)
+    ]
+    return replace(run, stages=tuple(found), context={**run.context, "tokenizer": plan.target.tokenizer or "none"})
 
 
-def _columns(rows: Frame) -> dict[str, Floats]:
-    """One value per row: every metric of ``SERIES``, and what rates are made of. NaN where undefined."""
-    columns = {name: _by_row(rows, BY_NAME[name].samples(rows)) for name in SERIES}
-    ok = np.where(rows.ok, 1.0, np.nan)
-    times = {"scheduled_ns": rows.scheduled_ns, "start_ns": rows.start_ns, "end_s": rows.end_ns / 1e9}
-    return columns | times | {"sent_s": rows.first_try_ns * ok / 1e9, "tokens": output_counts(rows)}
+def _with_series(data: StageData, frame: Frame, number: int, stage: Stage) -> StageData:
+    rows = counted(stage_of(frame, number, open_loop=isinstance(stage.load, Open)), stage)
+    if not len(rows):
+        return data
+    by_start = np.argsort(rows.start_ns, kind="stable")
+    columns = {name: _by_row(rows, BY_NAME[name].samples(rows))[by_start] for name in SERIES}
+    series = {name: values[np.isfinite(values)] for name, values in columns.items()}
+    found, freedoms = _of_tokens(data, rows)
+    return replace(
+        data,
+        series={name: values for name, values in series.items() if len(values)},
+        figures={**data.figures, **found, **_rates(data, rows)},
+        freedoms=freedoms,
+    )
 
 
 def _by_row(rows: Frame, samples: Samples | Histogram) -> Floats:
+    """One value per row, NaN where it is undefined."""
     column = np.full(len(rows), np.nan)
     if isinstance(samples, Samples):  # only pooled metrics make histograms, and SERIES has none
         column[samples.rows] = samples.values
     return column
 
 
-def _with_series(data: StageData, parts: Sequence[dict[str, Floats]], stage: Stage) -> StageData:
-    if not parts:
-        return data
-    whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    by_start = np.argsort(whole["start_ns"], kind="stable")
-    kept = by_start[_counted(whole["scheduled_ns"], stage)[by_start]]
-    columns = {name: values[kept] for name, values in whole.items()}
-    series = {name: columns[name][np.isfinite(columns[name])] for name in SERIES}
-    return replace(
-        data,
-        series={name: values for name, values in series.items() if len(values)},
-        figures=dict(data.figures) | _rates(data, columns),
-    )
+def _of_tokens(data: StageData, rows: Frame) -> tuple[dict[str, Estimate], dict[str, int]]:
+    """The figures of ``POOLED`` that a stage has, from its requests by their start, and their degrees of freedom."""
+    figures: dict[str, Estimate] = {}
+    freedoms: dict[str, int] = {}
+    for metric in POOLED:
+        names = {f"{metric}_{statistic}_ms": statistic for statistic in STATISTICS}
+        wanted = {name: statistic for name, statistic in names.items() if name in data.figures}
+        pooled = in_order(BY_NAME[metric].samples(rows), rows.start_ns) if wanted else None
+        if pooled is None:
+            continue
+        for name, statistic in wanted.items():
+            figures[name], freedom = repeats.pooled_statistic(pooled, statistic)
+            freedoms |= {} if freedom is None else {name: freedom}
+    return figures, freedoms
 
 
-def _counted(scheduled_ns: Floats, stage: Stage) -> Bools:
-    """As ``window.counted``: without the first and the last seconds, by the start of the request."""
-    begin, end = scheduled_ns.min() + stage.warmup_s * 1e9, scheduled_ns.max() - stage.cooldown_s * 1e9
-    inside: Bools = (scheduled_ns >= begin) & (scheduled_ns <= end)
-    return inside
-
-
-def _rates(stage: StageData, columns: dict[str, Floats]) -> dict[str, Estimate]:
+def _rates(stage: StageData, rows: Frame) -> dict[str, Estimate]:
     """The rates of the summary, with intervals from blocks of time around their values."""
-    good = np.isfinite(columns["sent_s"])
-    sent, end = columns["sent_s"][good], columns["end_s"][good]
-    amounts = {"requests_per_s": np.ones(len(sent)), "output_tokens_per_s": np.nan_to_num(columns["tokens"][good])}
+    good = rows.ok & np.isfinite(rows.first_try_ns)
+    sent, end = rows.first_try_ns[good] / 1e9, rows.end_ns[good] / 1e9
+    amounts = {"requests_per_s": np.ones(len(sent)), "output_tokens_per_s": np.nan_to_num(output_counts(rows)[good])}
     found = {name: repeats.rate(sent, end, amount) for name, amount in amounts.items() if name in stage.figures}
     return {name: _around(stage.figures[name], rate) for name, rate in found.items() if rate is not None}
 

@@ -37,8 +37,15 @@ def saturation(stages: Sequence[Mapping[str, Any]]) -> Finding | None:
     fit = usl(loads, rates) if unit in _TOGETHER else None
     title = "No knee in sight" if knee is None else f"Saturation around {_level(knee.at, unit)}"
     sentences = [_of_points(knee, loads, unit), *([] if fit is None else [_of_law(fit, loads[-1])])]
-    advice = "Measure higher loads." if knee is None else "Loads beyond buy throughput with latency."
+    advice = "Measure higher loads." if knee is None else _advice(loads, rates, unit)
     return Finding("saturation", title, " ".join(sentences), _evidence(knee, fit), advice)
+
+
+def _advice(loads: Sequence[float], rates: Sequence[float], unit: str) -> str:
+    best = max(rates)
+    if rates[-1] == best:
+        return "Loads beyond buy throughput with latency."
+    return f"Loads beyond {_level(loads[rates.index(best)], unit)} brought no more throughput, only latency."
 
 
 def _of_points(knee: Knee | None, loads: Sequence[float], unit: str) -> str:
@@ -48,13 +55,23 @@ def _of_points(knee: Knee | None, loads: Sequence[float], unit: str) -> str:
 
 
 def _of_law(fit: Usl, last: float) -> str:
+    law = f"The Universal Scalability Law (residual {100 * fit.error:.1f} %)"
     knee = "" if fit.knee_load is None else f" the knee at {_interval(fit.knee_load)} and"
-    fits = f"residual {100 * fit.error:.1f} %"
     if fit.peak_load is None:
-        return f"The Universal Scalability Law ({fits}) puts{knee} no peak: throughput levels off and does not fall."
-    beyond = ", beyond what was measured" if fit.peak_load.value > last else ""
-    told = f"The Universal Scalability Law ({fits}) puts{knee} the peak at {_interval(fit.peak_load)}{beyond}."
-    return " ".join(filter(None, [told, _needed(fit.peak_load, last)]))
+        return f"{law} puts{knee} no peak: throughput levels off and does not fall."
+    peak = _placed(fit)
+    if peak is None:
+        least = "" if fit.peak_load.low is None else f" (95 % interval {fit.peak_load.low:.3g} to no bound)"
+        further = f"To know it, measure up to {math.ceil(BEYOND * last)}."
+        return f"{law} puts{knee} the peak at a load that these points do not tell{least}. {further}"
+    beyond = ", beyond what was measured" if peak.value > last else ""
+    told = f"{law} puts{knee} the peak at {_interval(peak)}{beyond}."
+    return " ".join(filter(None, [told, _needed(peak, last)]))
+
+
+def _placed(fit: Usl) -> Estimate | None:
+    """The peak, if there is a bound to it: without one its value is what the scatter of the points makes of it."""
+    return None if fit.peak_load is None or fit.peak_load.high is None else fit.peak_load
 
 
 def _needed(peak: Estimate, last: float) -> str:
@@ -88,5 +105,5 @@ def _evidence(knee: Knee | None, fit: Usl | None) -> tuple[Evidence, ...]:
     if fit is None:
         return points
     law = (Evidence("sigma", fit.sigma.value), Evidence("kappa", fit.kappa.value), Evidence("residual", fit.error))
-    peak = () if fit.peak_load is None else (Evidence("peak load", fit.peak_load.value),)
-    return (*points, *law, *peak)
+    peak = _placed(fit)
+    return (*points, *law, *(() if peak is None else (Evidence("peak load", peak.value),)))

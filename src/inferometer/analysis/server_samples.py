@@ -232,7 +232,7 @@ def together(gains: Sequence[Gain]) -> Gain | None:
 
 
 class Quantile(NamedTuple):
-    """A quantile of a histogram: interpolated, and the bounds of its bucket, between which it is for certain."""
+    """A quantile of a histogram: interpolated, and the bounds (of its bucket, or less) between which it is for sure."""
 
     value: float
     low: float
@@ -242,7 +242,9 @@ class Quantile(NamedTuple):
 def quantile(gain: Gain, share: float) -> Quantile | None:
     """A quantile by linear interpolation in its bucket, as ``histogram_quantile`` of PromQL does it.
 
-    None without values or buckets, and above the last finite bound, where nothing is known.
+    But never above what the mean allows: of times with a mean of 0.02 ms half are below 0.04 ms (Markov), though
+    the first bucket ends at 300. None without values or buckets, and above the last finite bound, where nothing is
+    known.
     """
     if gain.bounds is None or gain.buckets is None or not gain.buckets.sum() > 0:
         return None
@@ -255,4 +257,6 @@ def quantile(gain: Gain, share: float) -> Quantile | None:
     below = 0.0 if place == 0 else float(cumulative[place - 1])
     inside = float(gain.buckets[place])
     value = low + (high - low) * ((rank - below) / inside if inside > 0 else 1.0)
-    return Quantile(value, low, high)
+    mean = gain.value / gain.observations if gain.value > 0 and gain.observations > 0 else math.inf
+    most = max(low, mean / (1 - share)) if share < 1 else math.inf
+    return Quantile(min(value, most), low, min(high, most))

@@ -72,7 +72,7 @@ def server_view(told: Told, span: Span, seen: Seen) -> dict[str, Any] | None:
         "compared_with": first,
         "compared": compared,
         "replicas": _replicas(told, span),
-        "notes": [*_notes(engines, compared, first), *_gaps(told, span)],
+        "notes": [*_notes(engines, compared, first, _interval_s(told, first)), *_gaps(told, span)],
     }
 
 
@@ -265,8 +265,9 @@ def _compared(engine: dict[str, Any], seen: Seen) -> dict[str, Any]:
     The difference of TTFT is the network and what waits before the server's clock starts or behind where it stops.
     """
     found: dict[str, Any] = {}
+    counted = _by_seconds(engine, seen)
     for name, theirs, ours in _LATENCIES:
-        server, client = engine["histograms"].get(theirs, {}).get("mean_ms"), getattr(seen, ours)
+        server, client = engine["histograms"].get(theirs, {}).get("mean_ms", counted.get(name)), getattr(seen, ours)
         if server is not None and client is not None:
             found[name] = {"client_mean_ms": client, "server_mean_ms": server, "difference_ms": client - server}
     for name, theirs, ours in _TOTALS:
@@ -276,7 +277,36 @@ def _compared(engine: dict[str, Any], seen: Seen) -> dict[str, Any]:
     return found
 
 
-def _notes(engines: dict[str, Any], compared: dict[str, Any], first: str | None) -> list[str]:
+def _by_seconds(engine: dict[str, Any], seen: Seen) -> dict[str, float]:
+    """Means in ms of an engine that counts seconds of prompts and of tokens (llama.cpp), for all requests of a stage.
+
+    Nothing where it counted other tokens than the client, and so other requests: it does not count those.
+    """
+    gains = {name: one["gain"] for name, one in engine["counters"].items()}
+    told = [(gains.get(theirs), getattr(seen, ours)) for _, theirs, ours in _TOTALS[:2]]
+    alike = all(server and client and not _apart(client, server) for server, client in told)
+    if not alike or seen.requests_failed or not {"prompt_s", "generation_s"} <= set(gains):
+        return {}
+    later = gains["generation_tokens"] - seen.requests_ok
+    ttft = {"ttft": 1e3 * gains["prompt_s"] / seen.requests_ok}
+    return ttft | ({"tpot": 1e3 * gains["generation_s"] / later} if later > 0 else {})
+
+
+def _apart(client: float, server: float) -> bool:
+    return abs(client - server) > TOKENS_DIFFER * max(client, server, 1)
+
+
+def _interval_s(told: Told, source: str | None) -> float | None:
+    """Seconds between samples of a source that only a Prometheus told of; None if it was asked itself."""
+    tracks = {key: track for key, track in told.tracks.items() if key.source == source}
+    if not tracks or not all(key.replica.startswith(_PROMETHEUS) for key in tracks):
+        return None
+    steps = [float(np.median(np.diff(track.t_ns))) for track in tracks.values() if len(track.t_ns) > 1]
+    return max(steps) / _NS_PER_S if steps else None
+
+
+def _notes(engines: dict[str, Any], compared: dict[str, Any], first: str | None, interval_s: float | None) -> list[str]:
+    """``interval_s`` is that of the scrapes of a Prometheus, if all is from one."""
     notes = []
     for name, engine in engines.items():
         if engine["resets"] > 1:
@@ -287,13 +317,24 @@ def _notes(engines: dict[str, Any], compared: dict[str, Any], first: str | None)
         elif engine["resets"]:
             notes.append(f"counters of {name} fell: it was started anew in this stage")
     tokens = compared.get("output_tokens")
-    if tokens and abs(tokens["difference"]) > TOKENS_DIFFER * max(tokens["client"], tokens["server"], 1):
+    if tokens and _apart(tokens["client"], tokens["server"]):
         more = tokens["server"] > tokens["client"]
-        why = "other clients, failed requests, or answers cut short" if more else "a replica that was not asked"
+        why = _MORE if more else "a replica that was not asked?"
+        if more and interval_s is not None:
+            why += (
+                f" Or a warm-up: the Prometheus has a sample every {interval_s:.3g} s, and all between two of them is"
+                f" counted as one. Leave pauses (--stage-pause {2 * interval_s:.3g}), or have the server asked itself."
+            )
         notes.append(
-            f"{first} counted {tokens['server']:.0f} generated tokens and this client {tokens['client']:.0f}: {why}?"
+            f"{first} counted {tokens['server']:.0f} generated tokens and this client {tokens['client']:.0f}: {why}"
         )
+    ttft = compared.get("ttft")
+    if first is not None and ttft and "ttft_s" not in engines[first]["histograms"]:
+        notes.append(f"{first} tells no TTFT: its time for a prompt stands for it, without any wait before that")
     return notes
+
+
+_MORE = "other clients, failed requests, or answers cut short?"
 
 
 # --- who answered ----------------------------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ def _single(stage: StageData, subject: Figure) -> Side | None:
         values, name = stage.series[metric], rest.removesuffix("_ms")
         return Side(repeats.statistic(values, name), 1, None, repeats.freedom(values, name))
     told = stage.figures.get(subject.name)
-    return None if told is None else Side(told, 1, None)
+    return None if told is None else Side(told, 1, None, stage.freedoms.get(subject.name))
 
 
 def _pooled(stages: Sequence[StageData], subject: Figure) -> float | None:

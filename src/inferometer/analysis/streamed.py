@@ -130,6 +130,65 @@ def histogram(parts: Parts, requests: int) -> Histogram:
     )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Pooled:
+    """Values of one metric by rising value, ``cumulative`` weights of them, and what each request has, in an order.
+
+    ``sizes`` are the weights of its values, ``sums`` their weighted sum, ``below(value)`` the weight of those up to a
+    value: shape (requests,) each, requests without a value left out.
+    """
+
+    values: Floats
+    cumulative: Floats
+    sizes: Floats
+    sums: Floats
+    below: Callable[[float], Floats]
+
+    @property
+    def mean(self) -> float:
+        """Of all values."""
+        return float(self.sums.sum() / self.sizes.sum())
+
+
+def in_order(samples: Samples | Histogram, keys: Floats) -> Pooled | None:
+    """The values with their requests by rising ``keys``, shape (requests,); None without a value."""
+    told = _of_histogram(samples) if isinstance(samples, Histogram) else _of_samples(samples, len(keys))
+    owners = np.flatnonzero(told.sizes)
+    if not len(owners):
+        return None
+    owners = owners[np.argsort(keys[owners], kind="stable")]
+    return replace(
+        told, sizes=told.sizes[owners], sums=told.sums[owners], below=lambda value: told.below(value)[owners]
+    )
+
+
+def _of_histogram(samples: Histogram) -> Pooled:
+    sums = np.where(samples.sizes > 0, samples.sizes * samples.means, 0.0)
+    return Pooled(
+        samples.values,
+        np.cumsum(samples.weights),
+        samples.sizes,
+        sums,
+        lambda value: samples.below(np.array([value]))[0],
+    )
+
+
+def _of_samples(samples: Samples, requests: int) -> Pooled:
+    by_value = np.argsort(samples.values, kind="stable")
+    weights = _weights(samples)
+
+    def each(amounts: Floats) -> Floats:
+        return np.bincount(samples.rows, amounts, requests).astype(np.float64)
+
+    return Pooled(
+        samples.values[by_value],
+        np.cumsum(weights[by_value]),
+        each(weights),
+        each(weights * samples.values),
+        lambda value: each(weights * (samples.values <= value)),
+    )
+
+
 def alike(one: Samples | Histogram, other: Samples | Histogram) -> bool:
     """Are these the same values with the same weights?"""
     return np.array_equal(one.values, other.values) and np.array_equal(_weights(one), _weights(other))

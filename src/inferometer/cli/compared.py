@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from inferometer.analysis.compare import RunData, from_summary, with_rows
 from inferometer.analysis.frame import Frame, from_table
-from inferometer.analysis.load import summary_of
+from inferometer.analysis.load import requests_of, summary_of
 from inferometer.analysis.summary import SCHEMA_VERSION
 from inferometer.config import files
 from inferometer.errors import UserError
@@ -76,19 +76,16 @@ def _runs(path: Path) -> list[Path]:
 def _read(path: Path, label: str) -> list[Read]:
     """The run at a path, or those of another tool's result, which can be of several models."""
     if (path / store.PLAN).exists():
-        summary = summary_of(path)
+        rows = requests_of(path)
+        summary = summary_of(path, rows)
         data = from_summary(label, summary, _context(path))
-        return [Read(with_rows(data, summary, files.read_plan(path / store.PLAN), _frames(path)), summary)]
+        frame = rows if isinstance(rows, Frame) else from_table(rows)
+        return [Read(with_rows(data, summary, files.read_plan(path / store.PLAN), frame), summary)]
     if path.is_file() and (ours := _summary(path)) is not None:
         return [Read(from_summary(label, ours), ours)]
     foreign = read_foreign(path)
     alone = len(foreign) == 1
     return [Read(replace(run, label=label if alone else f"{label} {run.label}"), None) for run in foreign]
-
-
-def _frames(path: Path) -> Iterator[Frame]:
-    """The rows piece by piece, so that a run larger than memory can be compared."""
-    return (from_table(table) for _, table in store.pieces(path))
 
 
 def _summary(path: Path) -> dict[str, Any] | None:

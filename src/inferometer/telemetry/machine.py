@@ -14,7 +14,8 @@ class Reading(NamedTuple):
 
     ``steal_ns``: time that the host took from this machine's processors. ``run_wait_ns``: time that this process was
     ready and no processor was free for it; ``time_slices``: how often it got one. ``retransmits``: TCP segments sent
-    again by anyone here; ``zero_windows``: times that a receiver here said that its buffer is full.
+    again by anyone here (of this network namespace, all programs together); ``zero_windows``: times that a receiver
+    here said that its buffer is full.
     """
 
     steal_ns: int | None
