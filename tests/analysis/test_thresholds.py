@@ -83,6 +83,15 @@ def test_every_stage_is_judged_with_its_figure(summary: dict[str, Any]) -> None:
     assert f"{amount(value, 'ms')}, should be at most 1.00 ms" in missed[0].sentence
 
 
+def test_stages_of_one_load_are_judged_each_for_itself(summary: dict[str, Any]) -> None:
+    first, second = summary["stages"]
+    alike = summary | {"stages": [first, second | {"load": first["load"]}]}
+    found = judge(alike, [parse("ttft_p50_ms<=1000")])
+    values = [one["metrics"]["ttft"]["median_ms"]["value"] for one in (first, second)]
+    assert [(one.stage, one.value) for one in found] == [("concurrency 2", value) for value in values]
+    assert values[0] != values[1]
+
+
 def test_a_limit_inside_the_interval_is_not_certain(summary: dict[str, Any]) -> None:
     value = summary["stages"][0]["metrics"]["ttft"]["median_ms"]["value"]
     found = judge(summary, [parse(f"ttft_p50_ms<={value + 1e-6:.7f}@2")])

@@ -93,6 +93,14 @@ def test_limits_are_held_against_it(folders: Path, capsys: pytest.CaptureFixture
     assert (code, "there is no stage" in err) == (1, True)
 
 
+def test_limits_are_held_against_every_result_of_one_load(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for name, ttft_ms in (("a", 900.0), ("b", 100.0)):
+        told = {"max_concurrency": 8, "completed": 10, "failed": 0, "mean_ttft_ms": ttft_ms, "median_ttft_ms": ttft_ms}
+        (tmp_path / f"{name}.json").write_text(json.dumps(told))
+    code, out, err = said(capsys, tmp_path, "--threshold", "ttft_p50_ms<=200")
+    assert (code, out.count("TTFT p50 "), err.count("missed:")) == (1, 2, 1)
+
+
 def test_a_record_is_added_once(folders: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     records = tmp_path / "benchmarks.md"
     records.write_text("# Ours\n")

@@ -57,6 +57,15 @@ def test_pages_and_records_show_the_thresholds_of_the_plan(run: Path, tmp_path: 
         assert "missed" in text
 
 
+def test_stages_of_one_load_have_a_limit_each_on_the_page(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "alike", 4, levels=(2, 2), thresholds=["ttft_p50<=1000"])
+    page = tmp_path / "page.html"
+    assert main(["report", str(folder), "--format", "html", "--output", str(page)]) == 0
+    columns = page.read_text().partition("limit, by stage</th>")[2].partition("</tr>")[0]
+    assert columns.count("<th ") == 2
+    assert "2 #1" in columns
+
+
 def test_failures_and_verdicts_are_cases_as_they_are_exit_codes(tmp_path: Path) -> None:
     summary = summary_of(write_run(tmp_path / "bad", 2, levels=(2,), failed=6))
     (answered,) = cases(summary, "bad")

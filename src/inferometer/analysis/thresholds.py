@@ -231,26 +231,30 @@ def judge(summary: Mapping[str, Any], thresholds: Sequence[Threshold]) -> tuple[
     """Every threshold against every stage that it is about, in the order of the thresholds.
 
     A figure that a stage does not have is a threshold missed, and so is one about a stage that did not run. Repeats of
-    a stage are judged together.
+    a stage are judged together, other stages of one load each for itself.
     """
-    stages = {stage_key(stage): stage for stage in summary.get("repeats") or summary["stages"]}
-    judged: list[Judged] = []
-    for threshold in thresholds:
-        chosen = {key: stage for key, stage in stages.items() if about(threshold.stage, key)}
-        judged += [_judged(threshold, key, _read(threshold.figure, stage)) for key, stage in chosen.items()]
-        if not chosen:
-            judged.append(_nowhere(threshold, stages))
-    return tuple(judged)
+    stages = [(stage_key(stage), stage) for stage in summary.get("repeats") or summary["stages"]]
+    return _judge(stages, thresholds, _read)
 
 
-def judge_figures(stages: Mapping[str, Mapping[str, Estimate]], thresholds: Sequence[Threshold]) -> tuple[Judged, ...]:
-    """The same where figures are known by name for each stage by its key, as of results of other tools."""
+def judge_figures(
+    stages: Sequence[tuple[str, Mapping[str, Estimate]]], thresholds: Sequence[Threshold]
+) -> tuple[Judged, ...]:
+    """The same where figures are known by name for each stage with its key, as of results of other tools."""
+    return _judge(stages, thresholds, lambda name, figures: figures.get(name))
+
+
+def _judge(
+    stages: Sequence[tuple[str, Mapping[str, Any]]],
+    thresholds: Sequence[Threshold],
+    read: Callable[[str, Mapping[str, Any]], Estimate | None],
+) -> tuple[Judged, ...]:
     judged: list[Judged] = []
     for threshold in thresholds:
-        chosen = [key for key in stages if about(threshold.stage, key)]
-        judged += [_judged(threshold, key, stages[key].get(threshold.figure)) for key in chosen]
+        chosen = [(key, stage) for key, stage in stages if about(threshold.stage, key)]
+        judged += [_judged(threshold, key, read(threshold.figure, stage)) for key, stage in chosen]
         if not chosen:
-            judged.append(_nowhere(threshold, stages))
+            judged.append(_nowhere(threshold, [key for key, _ in stages]))
     return tuple(judged)
 
 

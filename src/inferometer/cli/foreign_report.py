@@ -39,8 +39,9 @@ def run(options: argparse.Namespace, thresholds: Sequence[Threshold]) -> int:
         )
     runs = _read(options.directory)
     single = len(runs) == 1
-    keys = {(one.label, stage.key): stage.figures for one in runs for stage in one.stages}
-    named = {key if single else f"{label}: {key}": figures for (label, key), figures in keys.items()}
+    named = [
+        (stage.key if single else f"{one.label}: {stage.key}", stage.figures) for one in runs for stage in one.stages
+    ]
     judged = judge_figures(named, thresholds)
     _put(FORMS[form](runs, judged), options.output or _beside(options.directory, form), markdown=form == "markdown")
     for one in judged:

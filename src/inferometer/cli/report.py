@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -223,13 +224,16 @@ def _judged(summary: Summary, thresholds: Sequence[Threshold]) -> tuple[Judged, 
     from inferometer.report.points import labels
 
     stages = view(summary)["stages"]
-    named = dict(zip(map(stage_key, stages), labels(stages), strict=True))
-    return tuple(
-        Judged(
-            one["threshold"]["text"], named.get(one["stage"], one["stage"]), _figure(one["sentence"]), met=one["met"]
-        )
-        for one in _with_thresholds(summary, judge(summary, thresholds))["thresholds"]
-    )
+    named: dict[str, list[str]] = {}
+    for stage, label in zip(stages, labels(stages), strict=True):
+        named.setdefault(stage_key(stage), []).append(label)
+    judged, seen = [], Counter[tuple[str, str]]()
+    for one in _with_thresholds(summary, judge(summary, thresholds))["thresholds"]:
+        text, key = one["threshold"]["text"], one["stage"]
+        alike = named.get(key, [key])  # stages of one load are judged in their order
+        judged.append(Judged(text, alike[seen[text, key] % len(alike)], _figure(one["sentence"]), met=one["met"]))
+        seen[text, key] += 1
+    return tuple(judged)
 
 
 def _figure(sentence: str) -> str:
