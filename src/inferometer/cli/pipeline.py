@@ -113,27 +113,27 @@ def keep(where: Tree, directory: Path, code: int) -> list[Path]:
     made = _documents(where, directory, run)
     paths = [path for folder, documents in made for path in write(documents, folder)]
     log = directory.with_name(f"{directory.name}.log")
-    text = (directory / store.LOG).read_text(encoding="utf-8") if (directory / store.LOG).exists() else ""
-    write([Document(log.name, [text, "\n", render(run.summary)])], log.parent)
+    write([Document(log.name, [run.log, "\n", render(run.summary)])], log.parent)
     say(where, f"{directory.name}: exit code {code}; {'; '.join(_results(run.summary)) or 'no stage was begun'}")
     return [*paths, log]
 
 
 def _documents(where: Tree, directory: Path, run: Any) -> list[tuple[Path, list[Any]]]:
     from inferometer.export import standardized, vllm
-    from inferometer.export.documents import Options, json_document
+    from inferometer.export.documents import Options, json_document, unique
     from inferometer.export.run import ends, moment, parts, utc
 
     percents = run.plan.report.percentiles
     metrics = [name for name in standardized.METRICS if name in run.plan.report.percentile_metrics]
+    found = parts(run)
+    levels = [(part.told["name"] or "").removeprefix(run.plan.scenario.name) for part in found]
+    names = unique([f"benchmark_results{level}.json" for level in levels])
     natives, parsed = [], []
-    for part in parts(run):
-        name = standardized.scenario_name(run, part)
+    for part, name, task in zip(found, names, standardized.scenario_names(run, found), strict=True):
         native = vllm.document(run, part, Options(), percents)
-        level = name.removeprefix(run.plan.scenario.name) if part.told["name"] else ""
-        natives.append(json_document(f"benchmark_results{level}.json", native))
-        told = standardized.standardized(native, name, utc(moment(run, ends(part)[1])), metrics)
-        parsed.append(json_document(f"{name}_{where.time}_standardized.json", told))
+        natives.append(json_document(name, native))
+        told = standardized.standardized(native, task, utc(moment(run, ends(part)[1])), metrics)
+        parsed.append(json_document(f"{task}_{where.time}_standardized.json", told))
     return [(directory, natives), (where.parsed, parsed)]
 
 

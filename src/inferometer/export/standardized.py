@@ -21,8 +21,7 @@ def export(run: Run, options: Options) -> Export:
     percents = sorted({*PERCENTS, *run.plan.report.percentiles})
     natives = [vllm.document(run, part, options, percents) for part in found]
     time = stamp(moment(run, 0.0), TIME)
-    names = unique([f"{scenario_name(run, part)}." for part in found])
-    names = [name.removesuffix(".") for name in names]
+    names = scenario_names(run, found)
     documents = []
     for part, name, native in zip(found, names, natives, strict=True):
         plain = standardized(native, name, utc(moment(run, ends(part)[1])))
@@ -30,6 +29,11 @@ def export(run: Run, options: Options) -> Export:
         documents.append(json_document(f"parsed/{name}_{time}_standardized.json", plain))
     summary = analysis(dict(zip(names, natives, strict=True)), _iso(run))
     return Export([*documents, json_document("analysis_summary.json", summary)])
+
+
+def scenario_names(run: Run, found: Sequence[Part]) -> list[str]:
+    """The names of stages, all different: rounds of one stage are numbered."""
+    return [name.removesuffix(".") for name in unique([f"{scenario_name(run, part)}." for part in found])]
 
 
 def scenario_name(run: Run, part: Part) -> str:

@@ -27,7 +27,8 @@ from inferometer.records import store
 
 _FOLDER = re.compile(r"scenario_(.+)_(\d{8}_\d{6})")
 _STANDARDIZED = re.compile(r"(.+)_(\d{8}_\d{6})_standardized")
-_LEVEL = re.compile(r"benchmark_results_(c\d+)")
+#: The level of a ladder, and the number of a round.
+_LEVEL = re.compile(r"benchmark_results((?:_c\d+)?(?:-\d+)?)")
 _LATENCY = re.compile(r"(mean|median|p\d+(?:\.\d+)?)_(ttft|tpot|itl|e2el)_ms")
 
 
@@ -169,8 +170,7 @@ def _result(path: Path, told: Any) -> Result | None:
     if not vllm.is_result(told):
         return None
     folder, level = _FOLDER.fullmatch(path.parent.name), _LEVEL.fullmatch(path.stem)
-    name = folder[1] if folder else path.stem
-    name = f"{name}_{level[1]}" if folder and level else name
+    name = f"{folder[1]}{level[1] if level else ''}" if folder else path.stem
     run = folder[2] if folder else ""
     return Result(name, run, str(path), told, _time(told), _judged(path.parent, told))
 
