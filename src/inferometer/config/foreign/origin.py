@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,10 +14,20 @@ from inferometer.config.foreign.translated import Where
 from inferometer.config.frozen import Frozen
 from inferometer.config.headers import is_secret
 
-#: Keys whose values are credentials, with ``_`` for ``-``; and how such keys end.
-_SECRETS = {"token", "bearer_token", "hf_token", "access_token", "password", "secret", "authorization", "apikey"}
-_ADDRESSES = {"base_url", "base-url", "target", "url"}
-_ENDINGS = ("api_key", "_password", "_secret", "_bearer_token")
+#: How keys end, without ``-`` and ``_``, whose values are credentials, or addresses.
+_SECRETS = (
+    "apikey",
+    "accesskey",
+    "secretkey",
+    "password",
+    "passwd",
+    "secret",
+    "credentials",
+    "authorization",
+    "bearer",
+)
+_ADDRESSES = ("url", "target")
+_USER = re.compile(r"(?<=://)[^/@\s]*@")
 
 
 class Origin(Frozen):
@@ -52,15 +63,17 @@ def of_file(world: str, document: Mapping[str, Any], where: Where, environment: 
 
 
 def without_secrets(document: Any) -> Any:
-    """The same without keys of APIs, tokens, passwords, headers that carry one, and queries of addresses."""
+    """The same without keys of APIs, tokens, passwords, headers that carry one, and users and queries of addresses."""
     if isinstance(document, Mapping):
-        return {key: _cleaned(key, value) for key, value in document.items() if not _is_secret(key)}
-    return [without_secrets(part) for part in document] if isinstance(document, list) else document
+        return {key: _cleaned(_plain(key), value) for key, value in document.items() if not _is_secret(key, value)}
+    if isinstance(document, list):
+        return [without_secrets(part) for part in document]
+    return _USER.sub("", document) if isinstance(document, str) else document
 
 
 def plain_address(url: str) -> str:
-    """An address without its query, in which a key can be."""
-    return url.partition("?")[0]
+    """An address without its user and its query, in which a key can be."""
+    return _USER.sub("", url).partition("?")[0]
 
 
 def dump(origin: Origin) -> str:
@@ -88,15 +101,19 @@ class _WrittenOut(yaml.SafeDumper):
         return True
 
 
-def _is_secret(key: object) -> bool:
-    name = str(key).lower().replace("-", "_")
-    return name in _SECRETS or name.endswith(_ENDINGS)
+def _plain(key: object) -> str:
+    return str(key).lower().replace("-", "").replace("_", "")
 
 
-def _cleaned(key: object, value: Any) -> Any:
-    if key in ("headers", "header"):
+def _is_secret(key: object, value: Any) -> bool:
+    """A token is a text: a number is one of those that servers make, such as a limit on the time per output token."""
+    return _plain(key).endswith(_SECRETS) or (_plain(key).endswith("token") and isinstance(value, str))
+
+
+def _cleaned(name: str, value: Any) -> Any:
+    if name.endswith("headers") or name == "header":
         return _headers(value)
-    return plain_address(value) if key in _ADDRESSES and isinstance(value, str) else without_secrets(value)
+    return plain_address(value) if name.endswith(_ADDRESSES) and isinstance(value, str) else without_secrets(value)
 
 
 def _headers(value: Any) -> Any:
