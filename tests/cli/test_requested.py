@@ -121,6 +121,15 @@ def test_the_files_of_the_suite_are_read_where_they_are(capsys: pytest.CaptureFi
     assert "set GKE_T4_URL" in refused(capsys, "--target", "gke-t4")  # not in the file: that of the catalog
 
 
+def test_files_of_their_names_are_not_read_if_no_name_is_asked_for(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "targets.yaml").write_text("targets: [somebody else's,\n")
+    assert dry(capsys, "--base-url", URL)[0]["target"]["base_url"] == URL  # type: ignore[index]
+    assert "config/targets.yaml:2: not YAML" in refused(capsys, "--target", "gke-t4")
+
+
 def test_a_server_without_a_file_is_not_forgotten(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

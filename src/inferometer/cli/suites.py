@@ -75,12 +75,18 @@ def _named(path: Path | None) -> list[Source]:
 
 
 def _usual(options: argparse.Namespace) -> list[Source]:
-    """The files where the suite has them, as far as no flag names others and they have a name that is asked for."""
+    """The files where the suite has them, as far as no flag names others and they have a name that is asked for.
+
+    Without a name they are not read: whoever measures beside a file of that name need not have one of the suite's.
+    """
     if options.config:
         return []
-    asked = [("targets", TARGETS_FILE, options.targets_file, options.target or ())]
-    asked.append(("scenarios", SCENARIOS_FILE, options.scenarios_file, [options.scenario]))
-    found = [(kind, source, names) for kind, path, other, names in asked if not other for source in _there(path)]
+    asked = [
+        ("targets", TARGETS_FILE, options.targets_file, options.target),
+        ("scenarios", SCENARIOS_FILE, options.scenarios_file, [options.scenario] if options.scenario else None),
+    ]
+    wanted = [(kind, path, names) for kind, path, other, names in asked if names and not other]
+    found = [(kind, source, names) for kind, path, names in wanted for source in _there(path)]
     return [source for kind, source, names in found if any(name in _names(source, kind) for name in names)]
 
 
