@@ -18,6 +18,7 @@ from inferometer.cli import llmd, origins, worlds
 from inferometer.cli.foreign import Asked, Planned
 from inferometer.config.foreign.origin import Origin
 from inferometer.config.models import ClosedLoop
+from inferometer.export.load import origin_of
 from inferometer.records import store
 
 BEGUN = datetime(2026, 3, 2, 8, 15, 0, 900_000, UTC)
@@ -56,7 +57,7 @@ def test_the_files_are_written_when_a_run_has_ended(tmp_path: Path, capsys: pyte
     assert llmd.keep(here, 2) == 0  # no summary: it was not played
     assert not (here / "config.yaml").exists()
     origins.keep(planned().origin, here)
-    assert origins.kept(here) == planned().origin
+    assert origin_of(here) == planned().origin
     (here / store.SUMMARY).write_text("{}")
     assert llmd.keep(here, 0) == 0
     assert {"config.yaml", "short.yaml", "summary_lifecycle_metrics.json", "stdout.log"} <= {
@@ -64,6 +65,12 @@ def test_the_files_are_written_when_a_run_has_ended(tmp_path: Path, capsys: pyte
     }
     assert not (here / "per_request_lifecycle_metrics.json").exists()  # the workload does not want it
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"[" * 9000, b""])
+def test_an_origin_that_cannot_be_read_is_none(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / store.SOURCE).write_bytes(content)
+    assert origin_of(tmp_path) is None
 
 
 def test_what_cannot_be_written_is_said_and_ends_in_an_exit_code(

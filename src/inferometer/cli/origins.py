@@ -20,11 +20,3 @@ def keep(told: Origin | None, directory: Path) -> None:
         path.write_text(origin.dump(told), encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; name another folder with --run-dir") from None
-
-
-def kept(directory: Path) -> Origin | None:
-    """That of a run directory; None if it has none."""
-    from inferometer.records import store
-
-    path = directory / store.SOURCE
-    return origin.parsed(path.read_text(encoding="utf-8")) if path.exists() else None

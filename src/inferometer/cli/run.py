@@ -143,12 +143,13 @@ def _ended(options: argparse.Namespace, around: World, played: Sequence[tuple[Pl
 def _resume(options: argparse.Namespace) -> int:
     """Play the stages that are not finished, if there are any."""
     _refuse_other_flags(options)
+    from inferometer.export.load import origin_of
     from inferometer.records import store
 
     directory: Path = options.resume
     if not (directory / store.PLAN).exists():
         raise UserError(f"--resume {directory}: that is not a run directory: it has no {store.PLAN}")
-    origin = origins.kept(directory)
+    origin = origin_of(directory)
     one = Planned(files.read_plan(directory / store.PLAN), directory.name, origin)
     around = _world(Asked((one,), world=origin.format if origin else detect.OURS), options)
     code = _rest(one.plan, directory, _without_output(options) if around.takes_output else options)

@@ -31,13 +31,14 @@ def load(directory: Path) -> Run:
         summary=summary,
         rows=rows if isinstance(rows, Frame) else from_table(rows),
         tables=lambda: _tables(directory),
-        origin=_origin(directory / store.SOURCE),
+        origin=origin_of(directory),
         log=_text(directory / store.LOG),
     )
 
 
-def _origin(path: Path) -> Origin | None:
-    return parsed(_text(path)) if path.exists() else None
+def origin_of(directory: Path) -> Origin | None:
+    """The part of another tool's file that the run is from; None if it has none, or one that cannot be read."""
+    return parsed(_text(directory / store.SOURCE))
 
 
 def _text(path: Path) -> str:

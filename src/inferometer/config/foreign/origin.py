@@ -90,7 +90,7 @@ def parsed(text: str) -> Origin | None:
     """An origin from its YAML; None if it is none, or of another version."""
     try:
         return Origin.model_validate(yaml.safe_load(text))
-    except (yaml.YAMLError, ValidationError, ValueError):
+    except (yaml.YAMLError, ValidationError, ValueError, RecursionError):
         return None
 
 
