@@ -144,6 +144,7 @@ WARM = [record(i, sent_ms=100 * i) for i in range(1, 20)]
             [record(i, sent_ms=9000 + i, ttft_ms=400, asked_prompt_tokens=2000) for i in range(20, 30)] + WARM,
             "TTFT grows with the prompt: 50 ms (median) for 100 tokens, 400 ms for 2000",
         ),
+        ([record(i, first_token_ns=None, asked_prompt_tokens=20 + 200 * (i % 2)) for i in range(20)], None),
     ],
 )
 def test_hints_say_what_a_run_shows(records: list[Record], words: str | None) -> None:

@@ -63,15 +63,15 @@ def _refused(run: Run, found: list[Part]) -> str | None:
 
 
 def _cold(_: Run, found: list[Part]) -> str | None:
-    rows = found[0].rows if found else None
-    if rows is None or int(np.count_nonzero(rows.ok)) < LEAST:
+    if not found:
         return None
-    good = rows.where(rows.ok)
-    if not np.isfinite(good.first_token_ns[1:]).any():
+    rows = found[0].rows
+    good = rows.where(rows.ok & np.isfinite(rows.first_token_ns))
+    if len(good) < LEAST:
         return None
     ttft_ms = (good.first_token_ns - good.sent_ns)[np.argsort(good.sent_ns)] / 1e6
-    first, usual = float(ttft_ms[0]), float(np.nanmedian(ttft_ms[1:]))
-    if not (first >= COLD_TIMES * usual and first >= usual + COLD_MS):
+    first, usual = float(ttft_ms[0]), float(np.median(ttft_ms[1:]))
+    if first < max(COLD_TIMES * usual, usual + COLD_MS):
         return None
     return (
         f"the first request waited {first:.0f} ms for its first token, the others {usual:.0f} ms (median): a cold "
@@ -80,7 +80,7 @@ def _cold(_: Run, found: list[Part]) -> str | None:
 
 
 def _long_prompts(_: Run, found: list[Part]) -> str | None:
-    rows = [part.rows.where(part.rows.ok) for part in found]
+    rows = [part.rows.where(part.rows.ok & np.isfinite(part.rows.first_token_ns)) for part in found]
     asked = np.concatenate([np.zeros(0), *(one.asked_prompt_tokens for one in rows)])
     ttft_ms = np.concatenate([np.zeros(0), *((one.first_token_ns - one.sent_ns) / 1e6 for one in rows)])
     if not np.isfinite(asked).any() or np.nanmin(asked) == np.nanmax(asked):
@@ -89,8 +89,8 @@ def _long_prompts(_: Run, found: list[Part]) -> str | None:
     shortest, longest = ttft_ms[asked == low], ttft_ms[asked == high]
     if min(len(shortest), len(longest)) < LEAST:
         return None
-    before, after = float(np.nanmedian(shortest)), float(np.nanmedian(longest))
-    if not before * LONG_TIMES <= after:
+    before, after = float(np.median(shortest)), float(np.median(longest))
+    if before * LONG_TIMES > after:
         return None
     return (
         f"TTFT grows with the prompt: {before:.0f} ms (median) for {low:.0f} tokens, {after:.0f} ms for {high:.0f}; "
