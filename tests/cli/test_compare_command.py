@@ -181,6 +181,8 @@ def test_history_tells_trends(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (["base", "slow", "--step-summary"], "GITHUB_STEP_SUMMARY is not set"),
         (["base", "slow", "--step-summary", "no/folder/x.md"], "there is no folder no/folder"),
         (["base", "slow", "--junit", "."], "that is a folder"),
+        (["--step-summary", "base", "again", "slow"], "put the flag behind the runs"),
+        (["--step-summary", "old.json", "base", "slow"], "that is a result"),
         (["base", "slow", "--metric", "goodput_per_s"], "none of goodput_per_s in common"),
         (["base", "slow", "--output", "no/such/folder/x"], "cannot write"),
         (["--save-baseline", "a/b", "base"], "is no name for a baseline"),

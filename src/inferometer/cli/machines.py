@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: The variable in which GitHub Actions says where a step may write a summary.
 VARIABLE = "GITHUB_STEP_SUMMARY"
+#: How the names of results end, which a flag without a value takes for its own if one stands behind it.
+_RESULTS = (".json", ".yaml", ".yml")
 #: Values of options that were not given.
 DEFAULTS: dict[str, Any] = {"junit": None, "step_summary": None}
 
@@ -36,6 +38,9 @@ def arguments(parser: argparse.ArgumentParser, what: str) -> None:
 def check(options: argparse.Namespace) -> None:
     """Raises ``UserError`` now for a file that could not be written in the end."""
     step = step_summary_file(options)
+    if step is not None and (step.is_dir() or step.suffix in _RESULTS):
+        what = "a folder" if step.is_dir() else "a result"
+        raise UserError(f"--step-summary {step}: that is {what}; name a Markdown file, or put the flag behind the runs")
     for flag, path in (("--junit", options.junit), ("--step-summary", step)):
         if path is not None and not path.parent.is_dir():
             raise UserError(f"{flag} {path}: there is no folder {path.parent}")
