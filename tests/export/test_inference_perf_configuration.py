@@ -192,6 +192,11 @@ def test_a_trace_is_replayed() -> None:
         ),
         ([ClosedLoop(concurrency=2)], {"target": {"api": "ollama-chat"}}, "api is left out: there is no word for"),
         ([ClosedLoop(concurrency=2)], {"stop_early": {"failed_share": 0.5}}, "a share of failures has no window"),
+        ([ClosedLoop(concurrency=2)], {"warmup_s": 1.0}, "no word for warm-up"),
+        ([ClosedLoop(concurrency=2)], {"target": {"keep_alive": False}}, "no word for a connection for each request"),
+        ([ClosedLoop(concurrency=2)], {"target": {"endpoint": "/own"}}, "no word for another path"),
+        ([ClosedLoop(concurrency=2)], {"workload": RandomWorkload(extra_body={"top_k": 1})}, "no word for more keys"),
+        ([ClosedLoop(concurrency=2)], {"workload": RandomWorkload(headers={"x-n": "{index}"})}, "no word for headers"),
     ],
 )
 def test_what_has_no_word_is_named(loads: list[Open], scenario: dict[str, Any], sentence: str) -> None:

@@ -90,7 +90,29 @@ def configuration(plan: Plan, folder: str) -> Said:
     }
     if plan.scenario.stop_early.failed_share is not None:
         left_out.append("config.yaml: circuit_breakers: a share of failures has no window of time here")
+    left_out += [f"config.yaml: there is no word for {what}" for what, there in _WORDLESS.items() if there(plan)]
     return Said(config, tuple(left_out))
+
+
+def _asked_more(plan: Plan) -> bool:
+    return any(key != "response_format" for key in plan.scenario.workload.extra_body)
+
+
+def _has_headers(plan: Plan) -> bool:
+    return any(value != "{conversation}" for value in plan.scenario.workload.headers.values())
+
+
+#: What changes the requests, and is in no part of the configuration.
+_WORDLESS: Mapping[str, Callable[[Plan], bool]] = {
+    "warm-up and cool-down": lambda plan: any(
+        stage.warmup_requests or stage.warmup_s or stage.cooldown_s for stage in plan.scenario.stages
+    ),
+    "prompts that are asked again": lambda plan: any(stage.same_prompts for stage in plan.scenario.stages),
+    "more keys of request bodies (extra_body)": _asked_more,
+    "headers of single requests": _has_headers,
+    "another path of the API (endpoint)": lambda plan: plan.target.endpoint is not None,
+    "a connection for each request": lambda plan: not plan.target.keep_alive,
+}
 
 
 # --- when ------------------------------------------------------------------------------------------------------------
