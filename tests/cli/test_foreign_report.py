@@ -125,11 +125,19 @@ def test_a_summary_that_lost_its_run(capsys: pytest.CaptureFixture[str], tmp_pat
 def test_mistakes_are_one_sentence(folders: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text('{"a": 1}')
     (tmp_path / "text.json").write_text("no json")
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    (tmp_path / "deep.yaml").write_text("[" * 10_000)
+    (tmp_path / "ours.json").write_text('{"tool": "inferometer", "schema_version": 1, "stages": [{}]}')
+    (tmp_path / "huge.json").write_text(f'{{"completed": 1, "mean_ttft_ms": {10**400}}}')
     for words, part in (
         ([folders / "vllm", "--format", "png"], "charts are drawn from the rows of a run directory"),
         ([folders / "vllm", "--format", "charts"], "console, markdown, csv, json, html"),
         ([tmp_path / "other.json"], "no result of another tool that can be read"),
         ([tmp_path / "text.json"], "is not JSON"),
+        ([tmp_path / "deep.json"], "is not JSON"),
+        ([tmp_path / "deep.yaml"], "is not YAML"),
+        ([tmp_path / "ours.json"], "looks like a summary of ours and is not one"),
+        ([tmp_path / "huge.json"], "looks like a result of vllm and is not one"),
         ([tmp_path / "gone.json"], "is not a run directory"),
     ):
         code, _, err = said(capsys, *words)

@@ -81,24 +81,31 @@ def _read(path: Path, label: str) -> list[Read]:
         data = from_summary(label, summary, _context(path))
         frame = rows if isinstance(rows, Frame) else from_table(rows)
         return [Read(with_rows(data, summary, files.read_plan(path / store.PLAN), frame), summary)]
-    if path.is_file() and (ours := _summary(path)) is not None:
-        return [Read(from_summary(label, ours), ours)]
+    if path.is_file() and (ours := of_summary(path, label)) is not None:
+        return [ours]
     foreign = read_foreign(path)
     alone = len(foreign) == 1
     return [Read(replace(run, label=label if alone else f"{label} {run.label}"), None) for run in foreign]
 
 
-def _summary(path: Path) -> dict[str, Any] | None:
-    """A summary of ours; None if the file is something else. Raises ``UserError`` for one of another version."""
+def of_summary(path: Path, label: str) -> Read | None:
+    """The run of a summary of ours; None if the file is something else.
+
+    Raises:
+        UserError: it is one of another version, or not whole.
+    """
     try:
-        document = json.loads(path.read_text())
-    except (OSError, ValueError):
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(document, dict) or document.get("tool") != "inferometer" or "stages" not in document:
         return None
     if document.get("schema_version") != SCHEMA_VERSION:
         raise UserError(f"{path} is a summary of another version; name the run directory, it is computed anew")
-    return document
+    try:
+        return Read(from_summary(label, document), document)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{path} looks like a summary of ours and is not one: {error!r}") from None
 
 
 def _context(path: Path) -> dict[str, Any]:

@@ -51,19 +51,11 @@ def run(options: argparse.Namespace, thresholds: Sequence[Threshold]) -> int:
 
 
 def _read(path: Path) -> Sequence[RunData]:
-    from inferometer.analysis.run_data import from_summary
-    from inferometer.analysis.summary import SCHEMA_VERSION
+    from inferometer.cli.compared import of_summary
     from inferometer.export.foreign.files import read
 
-    try:
-        told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    except (OSError, ValueError):
-        told = None
-    if not isinstance(told, dict) or told.get("tool") != "inferometer" or "stages" not in told:
-        return read(path)
-    if told.get("schema_version") != SCHEMA_VERSION:
-        raise UserError(f"{path} is a summary of another version; name the run directory, it is computed anew")
-    return [from_summary(path.stem, told)]
+    ours = of_summary(path, path.stem) if path.is_file() else None
+    return read(path) if ours is None else [ours.data]
 
 
 def _console(runs: Sequence[RunData], judged: Sequence[Judged]) -> str:

@@ -131,7 +131,7 @@ def _file(path: Path) -> list[Result]:
         told = _loads(text)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path}: {error}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON: {error}") from None
     found = _result(path, told)
     return [found] if found else []
@@ -160,7 +160,7 @@ def _loads(text: str) -> Any:
 def _json(file: Path) -> Any:
     try:
         return _loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 

@@ -78,7 +78,7 @@ def read(path: Path) -> tuple[RunData, ...]:
     known_documents = {name: found[name] for name in kinds}
     try:
         return READERS[formats[0]].read(label, known_documents, _rows(path, formats[0]))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UserError(f"{path} looks like a result of {formats[0]} and is not one: {error!r}") from None
 
 
@@ -104,7 +104,7 @@ def _documents(path: Path, *, whole: bool) -> list[tuple[str, Any]]:
         return _yaml(path, text, whole=whole)
     try:
         return [("", json.loads(text))]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         lines = _lines(text)
         if not lines and not whole:
             raise UserError(f"{path} is not JSON: {error}") from None
@@ -114,7 +114,7 @@ def _documents(path: Path, *, whole: bool) -> list[tuple[str, Any]]:
 def _yaml(path: Path, text: str, *, whole: bool) -> list[tuple[str, Any]]:
     try:
         return [("", yaml.safe_load(text))]
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         if whole:
             return []
         raise UserError(f"{path} is not YAML: {error}".splitlines()[0]) from None
@@ -127,7 +127,7 @@ def _lines(text: str) -> list[tuple[str, Any]]:
     while (start := text.find("{", place)) >= 0:
         try:
             told, place = decoder.raw_decode(text, start)
-        except ValueError:
+        except (ValueError, RecursionError):
             break
         found.append((f"#{len(found)}", told))
     return found
@@ -139,5 +139,5 @@ def _rows(path: Path, kind: str) -> list[inference_perf.Row]:
         return []
     try:
         return inference_perf.rows_of(rows.read_bytes())
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, msgspec.MsgspecError, RecursionError) as error:
         raise UserError(f"cannot read {rows}: {error}") from None
