@@ -61,6 +61,14 @@ def test_a_model_of_any_name_can_stand_in_a_header() -> None:
     assert headers["X-Model"] == "Łódź/é"
 
 
+def test_the_name_of_a_model_ends_no_header() -> None:
+    plan = plan_of({"model": "a"}, headers={"X-Model": "{model}"})
+    ask = Ask("a", 1, 1, overrides={"model": "b\r\nX-Own: 1"})  # as a record of a data file can have it
+    headers, body = sent(job_writer(plan, lambda *_: ask, b"").first(0, Phase.MEASURED, 0))
+    assert (headers["X-Model"], "X-Own" in headers) == ("b  X-Own: 1", False)
+    assert body["model"] == "b\r\nX-Own: 1"
+
+
 def test_overrides_of_one_request_win() -> None:
     plan = plan_of({"model": "m"}, extra_body={"temperature": 0, "top_p": 1})
     write = job_writer(plan, lambda *_: Ask("a", 1, 8, overrides={"temperature": 0.5, "max_tokens": 3}), b"")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import reduce
 from typing import Any, NamedTuple
@@ -16,6 +17,8 @@ from inferometer.config.workloads import PLACE
 from inferometer.workload.asks import Ask, Asks
 from inferometer.workload.conversation import follow
 
+#: What ends a header, in which the name of a model can stand: a space is in its place (RFC 9110, 5.5).
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 #: The fractional part of the golden ratio: multiples of it are spread evenly over [0, 1) at any length.
 _GOLDEN = 0.6180339887498949
 
@@ -67,7 +70,8 @@ def job_writer(plan: Plan, asks: Asks, head: bytes) -> JobWriter:
         )
         parts = (fixed, adapter(model) if adapter else {}, fill_body(names), overrides)
         body = msgspec.json.encode(reduce(merged, parts, api.write(model, ask)))
-        lines = {"x-request-id": request_id, "content-length": str(len(body))} | own_headers | fill_headers(names)
+        named = fill_headers(names | {"model": _CONTROLS.sub(" ", model)})
+        lines = {"x-request-id": request_id, "content-length": str(len(body))} | own_headers | named
         tail = "".join(f"{name}: {value}\r\n" for name, value in lines.items()) + "\r\n"
         return Job(
             stage=stage,
