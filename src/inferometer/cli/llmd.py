@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from inferometer.config.names import as_file_name
 from inferometer.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,11 +22,9 @@ WORLD = "llm-d"
 
 def run_directory(parent: Path, begun: datetime, one: Planned) -> Path:
     """The results folder of a plan of llm-d's: ``<harness>_<epoch>_<workload>_<stack name>`` in ``parent``."""
-    from inferometer.export.run import clean
-
     harness, stack = (one.origin.harness, one.origin.stack) if one.origin is not None else (WORLD, "")
     stack = stack or one.plan.target.model or one.plan.target.name
-    return parent / "_".join(map(clean, (harness, f"{int(begun.timestamp())}", one.name, stack)))
+    return parent / "_".join(map(as_file_name, (harness, f"{int(begun.timestamp())}", one.name, stack)))
 
 
 def keep(directory: Path, _: int) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from inferometer.config.models import Plan
+from inferometer.config.names import as_file_name
 
 #: The time in names of folders, in local time as in the suite.
 _TIME = "%Y%m%d_%H%M%S"
@@ -44,7 +45,7 @@ def names(plans: Sequence[Plan], labels: Sequence[str], output: Path | None, par
         comparison = beside(base, "comparison")
         return Names(tuple(beside(base, label) for label in labels), comparison, (base, comparison))
     if _targets(plans) > 1:
-        results = tuple(parent / f"{_safe(label)}_results" for label in _kinds(plans) or labels)
+        results = tuple(parent / f"{as_file_name(label)}_results" for label in _kinds(plans) or labels)
         return Names(results, parent / "comparison_report", (parent / "comparison_report",))
     base = parent / "results"
     comparison = beside(base, "comparison")
@@ -58,7 +59,7 @@ def stem(output: Path) -> Path:
 
 def beside(base: Path, name: str) -> Path:
     """A path that begins alike."""
-    return base.with_name(f"{base.name}_{_safe(name)}")
+    return base.with_name(f"{base.name}_{as_file_name(name)}")
 
 
 def ended(base: Path, ending: str) -> Path:
@@ -75,7 +76,3 @@ def _kinds(plans: Sequence[Plan]) -> list[str]:
     found = [_KIND.findall(plan.target.facts.get("gpu", "").lower()) for plan in plans]
     kinds = [each[0] for each in found if len(set(each)) == 1]
     return kinds if len(plans) == 2 and sorted(kinds) == ["gpu", "tpu"] else []
-
-
-def _safe(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-_.+=" else "_" for letter in name)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from inferometer.cli import llmd, pipeline, suite_files, suite_results
 from inferometer.cli.foreign import Asked, Planned
 from inferometer.config.models import Plan
+from inferometer.config.names import as_file_name
 
 #: Runs that came to a summary, and their directories.
 Shown = Sequence[tuple[Planned, Path]]
@@ -90,18 +91,17 @@ def _directory(asked: Asked, parent: Path | None, begun: datetime, one: Planned)
     """Where a run goes; several go below one folder."""
     if len(asked.plans) == 1:
         return parent or _RESULTS / _name(one.plan, begun)
-    return (parent or _RESULTS / f"{_clean(one.plan.scenario.name)}-{begun:%Y%m%dT%H%M%S}Z") / _clean(one.name)
+    return (parent or _RESULTS / f"{_part(one.plan.scenario.name)}-{begun:%Y%m%dT%H%M%S}Z") / _part(one.name)
 
 
 def _name(plan: Plan, begun: datetime) -> str:
     target = plan.target
     named = target.name if target.name != "target" else target.model or target.base_url.rpartition("/")[2]
-    return f"{_clean(plan.scenario.name)}-{_clean(named)}-{begun:%Y%m%dT%H%M%S}Z"
+    return f"{_part(plan.scenario.name)}-{_part(named)}-{begun:%Y%m%dT%H%M%S}Z"
 
 
-def _clean(name: str) -> str:
-    """A name as part of a path; folders stay out of it."""
-    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name).strip(".") or "-"
+def _part(name: str) -> str:
+    return as_file_name(name, "-")
 
 
 def _nothing(_: Path, __: int) -> int:

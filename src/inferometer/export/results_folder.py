@@ -11,10 +11,11 @@ from typing import Any
 
 from inferometer import __version__
 from inferometer.config.foreign.origin import plain_address, written
+from inferometer.config.names import as_file_name
 from inferometer.export import inference_perf, llmd
 from inferometer.export.documents import Document, Export, Options, text_document, yaml_document
 from inferometer.export.inference_perf_config import configuration
-from inferometer.export.run import Run, clean, ends, model_of, moment, parts
+from inferometer.export.run import Run, ends, model_of, moment, parts
 from inferometer.report.content import Content
 
 #: Those of the guide's listing.
@@ -58,7 +59,7 @@ def _workload(run: Run, effective: Json) -> Document:
         name, told = run.origin.workload, run.origin.document
     else:
         name, told = run.plan.scenario.name, {key: part for key, part in effective.items() if key != "storage"}
-    stem = clean(name)
+    stem = as_file_name(name)
     return text_document(f"{stem}{'_workload' if stem in _TAKEN else ''}.yaml", written(told))
 
 
@@ -79,9 +80,9 @@ def _metadata(run: Run) -> Json:
         "harness_delta": f"PT{last_s - first_s:.6f}S" if first_s is not None and last_s is not None else None,
         "harness_name": run.origin.harness if run.origin is not None else "inference-perf",
         "harness_version": f"inferometer {__version__}",
-        "harness_workload": f"{clean(name)}.yaml",
+        "harness_workload": f"{as_file_name(name)}.yaml",
         "harness_rc": 0 if run.summary.get("state") == "complete" else 1,
-        "experiment_id": f"{epoch}_{clean(name)}" if epoch else None,
+        "experiment_id": f"{epoch}_{as_file_name(name)}" if epoch else None,
         "model": model_of(run),
         "endpoint_url": plain_address(run.plan.target.base_url) or None,
         "namespace": facts.get("namespace"),

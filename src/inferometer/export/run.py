@@ -13,6 +13,7 @@ from inferometer.analysis.frame import Frame, stage_of
 from inferometer.analysis.window import counted
 from inferometer.config.foreign.origin import Origin
 from inferometer.config.models import Open, Plan, Stage
+from inferometer.config.names import as_file_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -114,9 +115,4 @@ def label_of(part: Part) -> str:
     """A name for the stage that is fit for a file: its own, or its load; ``c8``, ``r2.5``."""
     load = part.told["load"]
     words = {"closed": "c{concurrency}", "users": "u{users}"}.get(load["type"], "r{rate_per_s}")
-    return clean(part.told["name"] or words.format_map(load))
-
-
-def clean(word: str) -> str:
-    """A text as part of a file name."""
-    return "".join(letter if letter.isalnum() or letter in "-_.+=" else "_" for letter in word).strip(".") or "_"
+    return as_file_name(part.told["name"] or words.format_map(load))

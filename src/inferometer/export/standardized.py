@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from inferometer.config.names import as_file_name
 from inferometer.export import vllm
 from inferometer.export.documents import Export, Options, json_document, unique
-from inferometer.export.run import Part, Run, clean, ends, label_of, moment, parts, stamp, utc
+from inferometer.export.run import Part, Run, ends, label_of, moment, parts, stamp, utc
 
 TIME = "%Y%m%d_%H%M%S"
 METRICS = ("ttft", "tpot", "itl", "e2el")
@@ -38,9 +39,9 @@ def scenario_names(run: Run, found: Sequence[Part]) -> list[str]:
 
 def scenario_name(run: Run, part: Part) -> str:
     """What this pipeline calls a scenario is a stage here: its name, or that of the whole with the load."""
-    whole = clean(run.plan.scenario.name)
+    whole = as_file_name(run.plan.scenario.name)
     if part.told["name"]:
-        return clean(part.told["name"])
+        return as_file_name(part.told["name"])
     return whole if len(run.plan.scenario.stages) == 1 else f"{whole}_{label_of(part)}"
 
 

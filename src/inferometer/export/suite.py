@@ -18,8 +18,9 @@ from inferometer.analysis.stats import Samples
 from inferometer.config.levels import Level, Levels
 from inferometer.config.loads import Closed
 from inferometer.config.models import Plan
+from inferometer.config.names import as_file_name
 from inferometer.export.documents import Export, Options, json_document
-from inferometer.export.run import Part, Run, clean, from_send, model_of, models_of, moment, parts
+from inferometer.export.run import Part, Run, from_send, model_of, models_of, moment, parts
 from inferometer.export.spread import Spread, spread
 
 PERCENTS = (50.0, 95.0, 99.0)
@@ -34,7 +35,7 @@ def export(run: Run, options: Options) -> Export:
     if not models:
         return Export([json_document(f"{stem}.json", document(run))])
     made = {model: document(run, model) for model in models}
-    each = [json_document(f"{stem}_{clean(model)}.json", result) for model, result in made.items()]
+    each = [json_document(f"{stem}_{as_file_name(model)}.json", result) for model, result in made.items()]
     return Export([*each, json_document(f"{stem}_comparison.json", comparison(list(made.values())))])
 
 

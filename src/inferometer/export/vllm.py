@@ -15,8 +15,9 @@ from inferometer.analysis.frame import Floats, Frame
 from inferometer.analysis.metrics import BY_NAME, met, output_counts
 from inferometer.config.loads import Ramp
 from inferometer.config.models import Open, OpenLoop, Stage, Users
+from inferometer.config.names import as_file_name
 from inferometer.export.documents import Export, Options, json_document, unique
-from inferometer.export.run import NS_PER_S, UNKNOWN, Part, Run, clean, ends, from_send, model_of, moment, parts, stamp
+from inferometer.export.run import NS_PER_S, UNKNOWN, Part, Run, ends, from_send, model_of, moment, parts, stamp
 from inferometer.export.run import monotonic_s as clock_s
 from inferometer.export.spread import Spread, spread, spread_of
 
@@ -72,7 +73,7 @@ def file_name(run: Run, part: Part, options: Options) -> str:
         rate = "ramp-up-{ramp_up_strategy}-{ramp_up_start_rps}qps-{ramp_up_end_rps}qps".format_map(asked)
     cap = "" if asked["max_concurrency"] is None else f"-concurrency{asked['max_concurrency']}"
     model = model_of(run).rsplit("/", 1)[-1]
-    return clean(f"{backend}-{rate}{cap}-{model}-{stamp(moment(run, ends(part)[1]), DATE)}.json")
+    return as_file_name(f"{backend}-{rate}{cap}-{model}-{stamp(moment(run, ends(part)[1]), DATE)}.json")
 
 
 def load(stage: Stage) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, get_args
 
 from inferometer.config.foreign.translated import Keys, NotUnderstood, Translated, Where, nearest, unknown
 from inferometer.config.models import MetricName
+from inferometer.config.names import as_file_name
 from inferometer.config.thresholds import from_limit
 from inferometer.errors import UserError
 
@@ -155,7 +156,7 @@ def _name(scenario: Mapping[str, Any], before: list[str], where: Where, place: K
     name = scenario.get("name", "unknown")
     if not isinstance(name, str) or not name.strip():
         raise where.wrong((*place, "name"), f"a name is a text, not {name!r}")
-    plain = "".join(letter if letter.isalnum() or letter in "-_.+=" else "_" for letter in name).strip(".") or "_"
+    plain = as_file_name(name)
     if plain in before:
         raise where.wrong((*place, "name"), f"there is another scenario {plain!r}: they would share a folder")
     return plain
