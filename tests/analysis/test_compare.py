@@ -215,6 +215,22 @@ def test_another_workload_is_refused_and_another_client_warned_of() -> None:
     assert among.values == ("128, 256", "128")
 
 
+def test_what_is_known_of_the_servers_is_compared() -> None:
+    summary = summary_of(np.random.default_rng(3), 4)
+    known = {"engine": "vLLM 0.22.0", "gpu": "unknown", "server_args": "max_num_seqs=256", "plan_sha256": "a"}
+    known |= {"load_pattern": "closed loop", "rack": "7", "model": "chat (weights a)"}
+    newer = known | {"engine": "vLLM 0.23.0", "gpu": "H100", "model": "chat (weights b)", "plan_sha256": "b"}
+    groups = [[from_summary(label, summary, {"run_context": told})] for label, told in (("a", known), ("b", newer))]
+    named = {one.fact: one.values for one in compare(groups).differing if one.severity == "note"}
+    assert named == {
+        "model": ("chat (weights a)", "chat (weights b)"),
+        "engine": ("vLLM 0.22.0", "vLLM 0.23.0"),
+        "gpu": ("unknown", "H100"),
+    }
+    assert groups[0][0].context["server args"] == "max_num_seqs=256"
+    assert groups[0][0].context["rack"] == "7"
+
+
 def test_stages_that_are_not_valid_are_named() -> None:
     base, other = (drawn(np.random.default_rng(0), name) for name in "ab")
     bad = replace(other, stages=(replace(other.stages[0], verdict="INVALID"),))

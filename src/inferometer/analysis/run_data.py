@@ -26,6 +26,8 @@ SERIES = ("ttft", "tpot", "e2el", "ntpot")
 #: Metrics with several values per request: their figures are compared, with intervals from the series of requests.
 POOLED = ("itl", "event_gap")
 _NONE: Mapping[str, Any] = MappingProxyType({})
+#: Fields of the run context that are told otherwise, in parts: by the summary, the plan, and the facts of the stages.
+_TOLD = {"model", "request_shape", "load_pattern", "client", "inferometer", "plan_sha256"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,30 +92,25 @@ def _stamps(kernel_share: float | None) -> str | None:
 
 
 def _context(summary: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, str]:
-    """Facts of a run in words; nested ones that later versions or users add to the context come along by their path."""
+    """Facts of a run in words; those of its run context come along by their names, but for what nobody told."""
     target, client = summary["target"], context.get("client") or {}
+    captured = {name: fact for name, fact in (context.get("run_context") or {}).items() if fact != "unknown"}
     told = {
         "tool": f"{summary['tool']} {summary['tool_version']}",
         "target": target["name"],
         "base URL": target["base_url"],
         "api": target["api"],
-        "model": target["model"],
+        "model": captured.get("model") or target["model"],  # the server's may name the weights behind a served name
         "seed": summary["seed"],
         "workers": summary["workers"],
         "client": client.get("system"),
         "client CPUs": client.get("cpus_allowed"),
         "state": summary.get("state"),
         "started": context.get("started"),
-        **_flat(context.get("server") or {}, "server "),
-        **_flat(context.get("facts") or {}, ""),
     }
-    return {name: str(value) for name, value in told.items() if value is not None}
-
-
-def _flat(facts: Any, path: str) -> dict[str, Any]:
-    if not isinstance(facts, dict):
-        return {path.strip(): facts}
-    return {key: value for name, inner in facts.items() for key, value in _flat(inner, f"{path}{name} ").items()}
+    facts = {name.replace("_", " "): fact for name, fact in captured.items() if name not in _TOLD}
+    ours_win = told | facts | told
+    return {name: str(value) for name, value in ours_win.items() if value is not None}
 
 
 # --- the rows behind it ----------------------------------------------------------------------------------------------
