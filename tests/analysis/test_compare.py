@@ -215,6 +215,14 @@ def test_another_workload_is_refused_and_another_client_warned_of() -> None:
     assert among.values == ("128, 256", "128")
 
 
+def test_repeats_of_which_one_came_to_nothing_are_not_taken_for_steady() -> None:
+    steady = [figures("a", goodput_per_s=rate) for rate in (10.0, 10.1, 9.9)]
+    shaky = [figures("b", goodput_per_s=rate) for rate in (0.0, 9.0, 10.0)]
+    for groups in ([steady, shaky], [shaky, steady]):
+        (row,) = compare(groups, ["goodput_per_s"]).rows
+        assert (row.outcome, row.low, row.high) == ("not judged", None, None)
+
+
 def test_what_is_known_of_the_servers_is_compared() -> None:
     summary = summary_of(np.random.default_rng(3), 4)
     known = {"engine": "vLLM 0.22.0", "gpu": "unknown", "server_args": "max_num_seqs=256", "plan_sha256": "a"}

@@ -240,9 +240,9 @@ def _arms(estimate: Estimate, subject: Figure) -> tuple[float, float] | None:
 
 def _from_repeats(value: float, left: Side, right: Side) -> _Change:
     """Welch's t on one value per run."""
+    if any(side.runs > 1 and side.spread is None for side in (left, right)):
+        return _Change(value, None, None, None)  # a run of nothing among others: it spreads, but no scale says how far
     spreads = [side.spread for side in (left, right) if side.spread is not None]
-    if not spreads:
-        return _Change(value, None, None, None)
     parts = [(side.spread if side.spread is not None else spreads[0]) ** 2 / side.runs for side in (left, right)]
     error = math.sqrt(sum(parts))
     known = [(part, side.runs - 1) for part, side in zip(parts, (left, right), strict=True) if side.runs > 1]
