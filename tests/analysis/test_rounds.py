@@ -120,6 +120,12 @@ def test_when_figures_are_known_well_enough() -> None:
     assert rounds.settled(summary(plan(), ttfts(wobble=0.002), stages=4)[0], ["ttft_mean:50%"]) is None
 
 
+def test_a_precision_of_any_percentile_can_be_reached() -> None:
+    asked = ["ttft_p75:50%"]
+    told, _ = summary(plan(until_precision=asked), ttfts(wobble=0.002))
+    assert (rounds.settled(told, asked) or "").startswith("3 rounds are enough: TTFT p75")
+
+
 def test_a_precision_about_no_stage_is_a_mistake() -> None:
     rounds.check_stages(plan(until_precision=["ttft_p95:5% @ concurrency 1"]))
     with pytest.raises(UserError, match=r"no such stage \(there are concurrency 4, concurrency 1\)"):

@@ -14,7 +14,7 @@ import numpy as np
 
 from inferometer.analysis.loads import load_of
 from inferometer.analysis.repeats import around
-from inferometer.analysis.thresholds import PLAIN, Figure, about, amount, figure, stage_key
+from inferometer.analysis.thresholds import PLAIN, Figure, about, figure, stage_key
 from inferometer.config.models import Plan
 from inferometer.config.repeats import FEWEST_ROUNDS, precision
 from inferometer.errors import UserError
@@ -216,10 +216,3 @@ def relative_half_width(told: Mapping[str, Any] | None) -> float:
     if told is None or told["low"] is None or not told["value"]:
         return math.inf
     return float((told["high"] - told["low"]) / 2 / told["value"])
-
-
-def plus_minus(told: Mapping[str, Any]) -> str:
-    """``120.4 ms ± 2.1 %``; without the interval where there is none."""
-    shown = amount(told["value"], told["unit"])
-    width = relative_half_width(told)
-    return f"{shown} ± {100 * width:.1f} %" if math.isfinite(width) else shown

@@ -30,11 +30,12 @@ from inferometer.analysis.replicas import evenness, replicas
 from inferometer.analysis.server_samples import Span, Told
 from inferometer.analysis.server_view import Seen, server_view
 from inferometer.analysis.streamed import alike, describe
+from inferometer.analysis.thresholds import figure, parse
 from inferometer.analysis.thresholds import judge as judge_thresholds
-from inferometer.analysis.thresholds import parse
 from inferometer.analysis.turns import turns
 from inferometer.analysis.validity import judge
 from inferometer.config.models import Open, Plan, Slo, Stage, Target
+from inferometer.config.repeats import precision
 from inferometer.records.record import WorkerStage
 from inferometer.workload.shared_prefix import known_prefixes
 
@@ -278,9 +279,11 @@ def _metrics(frame: Frame, plan: Plan, *, open_loop: bool) -> dict[str, Any]:
 
 
 def _percents(plan: Plan) -> tuple[float, ...]:
-    judged = (parse(text).figure for text in plan.scenario.thresholds)
-    of_thresholds = {float(found[1]) for name in judged if (found := _PERCENTILE.search(name))}
-    return tuple(sorted({*PERCENTS, *plan.report.percentiles, *of_thresholds}))
+    """Those that are always told, those of the report, and those that limits and precisions of the plan are about."""
+    limits = (parse(text).figure for text in plan.scenario.thresholds)
+    precisions = (figure(precision(text).figure).name for text in plan.scenario.until_precision)
+    asked = {float(found[1]) for name in (*limits, *precisions) if (found := _PERCENTILE.search(name))}
+    return tuple(sorted({*PERCENTS, *plan.report.percentiles, *asked}))
 
 
 def _parts(rows: Frame, run: Frame, plan: Plan, stage: int) -> dict[str, Any]:
