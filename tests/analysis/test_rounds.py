@@ -104,6 +104,26 @@ def test_shuffled_stages_stand_by_rising_load() -> None:
     assert [group["load"]["concurrency"] for group in told["repeats"]] == [1, 4]
 
 
+def test_a_rate_without_limit_stands_last() -> None:
+    stages = [{"load": {"type": "open", "rate": rate}, "num_requests": REQUESTS} for rate in ("inf", 20, 40)]
+    made = plan(stages=stages, shuffle_stages=True, slos=[])
+    told, _ = summary(made, [*ttfts(), *ttfts()[:3]], stages=9)
+    assert [group["load"]["rate_per_s"] for group in told["repeats"]] == [20, 40, "inf"]
+
+
+def test_a_comparison_of_shuffled_rounds_goes_by_rising_load() -> None:
+    made = plan(shuffle_stages=True)
+    played = [stage.load.concurrency for stage in made.scenario.stages]
+    told, rows = summary(made, ttfts())
+    one = with_rows(from_summary("a", told), told, made, [from_table(rows)])
+    assert [stage.key for stage in one.stages] == [*3 * ["concurrency 1"], *3 * ["concurrency 4"]]
+    first, last = played.index(1), len(played) - 1 - played[::-1].index(4)
+    drawn = [np.rint(ttfts()[number] * 1e6) / 1e6 for number in (first, last)]
+    assert one.stages[0].series["ttft"] == pytest.approx(drawn[0])
+    assert one.stages[-1].series["ttft"] == pytest.approx(drawn[1])
+    assert list(dict.fromkeys(row.stage for row in compare([[one], [one]]).rows)) == ["concurrency 1", "concurrency 4"]
+
+
 def test_a_run_that_was_cut_has_what_it_came_to() -> None:
     told, _ = summary(plan(), ttfts(), stages=3)
     assert [group["repeats"] for group in told["repeats"]] == [2, 1]

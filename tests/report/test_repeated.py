@@ -12,10 +12,12 @@ from inferometer.analysis.frame import from_table
 from inferometer.analysis.summary import summarise
 from inferometer.config.models import Plan
 from inferometer.report import repeated
+from inferometer.report.charts import trade
 from inferometer.report.console import render
 from inferometer.report.html import page
 from inferometer.report.markdown import record
-from inferometer.report.points import stages_csv
+from inferometer.report.points import points, stages_csv
+from inferometer.report.run_context import context_rows
 from reported_run import content, plan, rows
 
 LEVELS = (4, 8, 4, 8)
@@ -46,6 +48,19 @@ def test_a_line_for_each_load_with_the_spread(summary: dict[str, Any]) -> None:
     ]
     assert lines[2].count("±") == 9
     assert len({len(line) for line in lines[:4]}) == 1
+
+
+def test_lines_through_loads_go_by_load_and_not_by_the_order_of_play(summary: dict[str, Any]) -> None:
+    repeats = [group | {"stage": stage} for group, stage in zip(summary["repeats"], (7, 2), strict=True)]
+    drawn = trade(points({"stages": repeats}), "ttft", "TTFT").to_dict()
+    (marks,) = drawn["datasets"].values()
+    assert [(one["label"], one["order"]) for one in marks] == [("4", 0), ("8", 1)]
+    assert drawn["layer"][0]["encoding"]["order"]["field"] == "order"
+
+
+def test_the_context_tells_how_often_each_load_was_played(summary: dict[str, Any]) -> None:
+    shown = dict(context_rows(content(LEVELS, summary=summary)))
+    assert shown["Load pattern"] == "closed loop, concurrency 4, 8; each 2 times"
 
 
 def test_without_repeats_nothing_is_said() -> None:

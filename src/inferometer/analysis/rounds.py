@@ -45,7 +45,7 @@ def groups(plan: Plan, stages: Sequence[Stage]) -> list[list[Stage]]:
 def _level(group: Sequence[Stage]) -> float:
     load = group[0]["load"]
     level = load.get("concurrency") or load.get("users") or load.get("rate_per_s")
-    return level if isinstance(level, int | float) else 0.0
+    return float(level) if isinstance(level, int | float) or level == "inf" else 0.0
 
 
 def pooled(repeats: Sequence[Stage], together: Mapping[str, Any]) -> dict[str, Any]:

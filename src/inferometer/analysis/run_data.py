@@ -53,7 +53,10 @@ class StageData:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunData:
-    """One run: what it is called, its stages by rising load or as played, and what is known about it."""
+    """One run: what it is called, its stages, and what is known about it.
+
+    Stages stand as they were played; those of rounds stand by load, the repeats of each together.
+    """
 
     label: str
     stages: tuple[StageData, ...]
@@ -62,8 +65,14 @@ class RunData:
 
 def from_summary(label: str, summary: Mapping[str, Any], context: Mapping[str, Any] = _NONE) -> RunData:
     """A run from a summary as ``summary.summarise`` makes it, and from what ``context.json`` tells (may be empty)."""
-    stages = tuple(_stage(stage) for stage in summary["stages"])
+    stages = tuple(_stage(stage) for stage in _by_load(summary))
     return RunData(label, stages, _context(summary, context))
+
+
+def _by_load(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The stages of a summary as a run has them: rounds may have been played in any order."""
+    places = [number for group in summary.get("repeats") or () for number in group["stages"]]
+    return sorted(summary["stages"], key=lambda stage: places.index(stage["stage"]) if places else 0)
 
 
 def _stage(stage: Mapping[str, Any]) -> StageData:
@@ -125,7 +134,7 @@ def with_rows(run: RunData, summary: Mapping[str, Any], plan: Plan, frame: Frame
         plan: of the run; its stages say when latencies start and which requests count.
         frame: all rows of the run; their events may be on disk.
     """
-    numbers = [stage["stage"] for stage in summary["stages"]]
+    numbers = [stage["stage"] for stage in _by_load(summary)]
     found = [
         _with_series(data, frame, number, plan.scenario.stages[number])
         for data, number in zip(run.stages, numbers, strict=True)

@@ -83,10 +83,11 @@ def latency_sweep(rows: Sequence[Point], axis: Axis, metric: str, label: str) ->
 
 
 def trade(rows: Sequence[Point], metric: str, label: str) -> Chart:
-    """Throughput against a latency, in the order of the stages: what more load costs."""
+    """Throughput against a latency, in the order of the rows: what more load costs."""
     x, y = f"{metric}_mean_ms", "output_tokens_per_s"
+    rows = [row | {"order": place} for place, row in enumerate(rows)]
     known = [row for row in rows if row.get(x) is not None and row[y] is not None]
-    base = alt.Chart(_data(known, "stage", "label", "verdict", x, y)).encode(
+    base = alt.Chart(_data(known, "order", "label", "verdict", x, y)).encode(
         x=alt.X(
             x,
             type="quantitative",
@@ -97,7 +98,7 @@ def trade(rows: Sequence[Point], metric: str, label: str) -> Chart:
         y=alt.Y(y, type="quantitative", title="Output tokens/s", scale=alt.Scale(zero=True)),
     )
     tip = [_told("label", "stage"), _number(x, f"mean {label} (ms)"), _number(y, "output tokens/s")]
-    line = base.mark_line(color=INK["throughput"], strokeWidth=2).encode(order=alt.Order("stage", type="quantitative"))
+    line = base.mark_line(color=INK["throughput"], strokeWidth=2).encode(order=alt.Order("order", type="quantitative"))
     dots = base.mark_point(size=48, filled=True, opacity=1, color=INK["throughput"]).encode(tooltip=tip)
     names = base.mark_text(align="left", dx=7, dy=-7, fontSize=11).encode(text="label:N")
     return alt.layer(line, dots, names)

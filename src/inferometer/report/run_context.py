@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from inferometer.analysis import server_peaks
+from inferometer.analysis.rounds import view
 from inferometer.report.content import UNKNOWN, Content, started
 from inferometer.report.tables import level
 
@@ -99,11 +100,13 @@ def _range(counts: list[int]) -> str:
 
 
 def _pattern(summary: dict[str, Any]) -> str:
-    """Kinds of load and their levels."""
+    """Kinds of load and their levels, and how often each was played."""
     levels: dict[str, list[str]] = {}
-    for stage in summary["stages"]:
+    for stage in view(summary)["stages"]:
         levels.setdefault(stage["load"]["type"], []).append(level(stage["load"]))
-    return "; ".join(f"{_PATTERNS.get(kind, kind)} {', '.join(dict.fromkeys(all_))}" for kind, all_ in levels.items())
+    told = [f"{_PATTERNS.get(kind, kind)} {', '.join(dict.fromkeys(all_))}" for kind, all_ in levels.items()]
+    often = sorted({group["repeats"] for group in summary.get("repeats") or ()})
+    return "; ".join([*told, *([f"each {_range(often)} times"] if often else [])])
 
 
 def peaks(content: Content) -> list[tuple[str, str]]:
