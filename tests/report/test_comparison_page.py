@@ -7,13 +7,17 @@ import re
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from compared_runs import compared, run
 from test_html import Outline
 
 from inferometer.analysis.compare import compare
 from inferometer.analysis.sides import curves
+from inferometer.report.comparison_charts import BASE_INK
 from inferometer.report.comparison_page import CURVES, Compared, page
+from inferometer.report.comparison_page import MOST_SENTENCES as MOST
+from inferometer.report.junit import Case
 from reported_run import HOSTILE
 
 
@@ -48,6 +52,21 @@ def test_the_verdict_stands_first(whole: str) -> None:
     places = [text.index(part) for part in order]
     assert places == sorted(places)
     assert "The runs are not quite alike, in 1 respect" in text
+
+
+def test_of_many_limits_those_that_are_kept_are_folded_away() -> None:
+    kept = [Case("new: concurrency 1", f"kept_{number}", passed=True, sentence="fine") for number in range(MOST)]
+    missed = Case("new: concurrency 1", "broken", passed=False, sentence="not fine")
+    few, many = (page(msgspec.structs.replace(compared((1, 2)), cases=[*some, missed])) for some in (kept[:2], kept))
+    assert few.index("broken") < few.index("kept_0")
+    assert f"{MOST} kept</summary>" not in few
+    assert many.index("broken") < many.index(f"<summary>{MOST} kept</summary>") < many.index("kept_0")
+
+
+def test_no_symbol_of_a_legend_is_black_on_a_dark_ground() -> None:
+    drawn = specs(page(compared((1, 2), others=3)))["forest-0"]
+    shapes = [layer["encoding"]["shape"]["legend"] for layer in drawn["layer"] if "shape" in layer.get("encoding", {})]
+    assert [(one["symbolFillColor"], one["symbolStrokeColor"]) for one in shapes] == [(BASE_INK, BASE_INK)]
 
 
 def test_every_figure_of_every_stage_is_in_a_table(whole: str) -> None:

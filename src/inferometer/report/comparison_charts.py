@@ -54,7 +54,10 @@ def forest(rows: Sequence[Row], names: Sequence[str], *, by: str) -> Chart:
     base = alt.Chart(alt.InlineData(values=data)).encode(y=y)
     if several:
         base = base.encode(yOffset=alt.YOffset("label:N", sort=None))
-        legend = alt.Legend(orient="bottom", columns=2, labelLimit=160)
+        # symbols are black, if nobody says otherwise
+        legend = alt.Legend(
+            orient="bottom", columns=2, labelLimit=160, symbolFillColor=BASE_INK, symbolStrokeColor=BASE_INK
+        )
         shape = alt.Shape("label:N", title=None, sort=None, legend=legend)
     colour = alt.Color(
         "outcome:N",
@@ -70,7 +73,7 @@ def forest(rows: Sequence[Row], names: Sequence[str], *, by: str) -> Chart:
         alt.Tooltip("told:N", title="change"),
         alt.Tooltip("outcome:N", title="outcome"),
     ]
-    x = alt.X("change:Q", title=_direction(rows), scale=alt.Scale(nice=True, zero=True))
+    x = alt.X("change:Q", title=_direction(rows), scale=alt.Scale(nice=True, zero=True, padding=10))
     limit = 100 * LIMIT
     band = (
         alt.Chart(alt.InlineData(values=[{"from": -limit, "to": limit}]))

@@ -35,7 +35,7 @@ TRADES = (("output_tokens_per_s", "ttft_p50_ms"), ("output_tokens_per_s", "e2el_
 CURVES = tuple(dict.fromkeys((*DRAWN, *(name for pair in TRADES for name in pair))))
 #: With at most so many stages a forest plot is about a stage; with more it is about a figure.
 FEW_STAGES = 3
-#: So many sentences are shown at once, the largest changes first.
+#: So many sentences are shown at once; the others are folded away.
 MOST_SENTENCES = 12
 _TONES = {
     "worse": "invalid",
@@ -138,6 +138,16 @@ def _head(name: str, lead: str, compared: Compared) -> str:
 
 
 def _cases(cases: Sequence[Case]) -> str:
+    """Those that are missed stand first; of many, those that are kept are folded away."""
+    ranked = sorted(cases, key=lambda case: (MISSED, SKIPPED, MET).index(sign(case)))
+    kept = [case for case in ranked if sign(case) == MET]
+    if len(cases) <= MOST_SENTENCES:
+        return _case_list(ranked)
+    folded = element("details", element("summary", f"{len(kept)} kept") + _case_list(kept), cls="prints")
+    return _case_list(ranked[: len(ranked) - len(kept)]) + (folded if kept else "")
+
+
+def _case_list(cases: Sequence[Case]) -> str:
     items = [
         element("span", _SIGNS[sign(case)][0], cls=_SIGNS[sign(case)][1])
         + f" {element('code', text(case.name))} {text(_about(case))}"
