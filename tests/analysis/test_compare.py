@@ -215,6 +215,14 @@ def test_another_workload_is_refused_and_another_client_warned_of() -> None:
     assert among.values == ("128, 256", "128")
 
 
+def test_an_interval_is_told_in_the_direction_of_the_word() -> None:
+    base = figures("a", ttft_p95_ms=(100.0, 99.0, 101.0), requests_per_s=(10.0, 9.9, 10.1))
+    other = figures("b", ttft_p95_ms=(80.0, 79.0, 81.0), requests_per_s=(12.0, 11.9, 12.1))
+    sentences = {row.figure: row.sentence for row in compare([[base], [other]]).rows}
+    assert re.search(r"20\.0 % faster \(95 % interval 18\.\d % to 21\.\d %\)", sentences["ttft_p95_ms"])
+    assert re.search(r"20\.0 % higher \(95 % interval 18\.\d % to 21\.\d %\)", sentences["requests_per_s"])
+
+
 def test_repeats_of_which_one_came_to_nothing_are_not_taken_for_steady() -> None:
     steady = [figures("a", goodput_per_s=rate) for rate in (10.0, 10.1, 9.9)]
     shaky = [figures("b", goodput_per_s=rate) for rate in (0.0, 9.0, 10.0)]

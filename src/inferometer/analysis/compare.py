@@ -316,7 +316,8 @@ def _sentence(row: Row, outcome: Outcome, limit: float) -> str:
     change = f"{_percent(abs(row.change), subject)} {word}"
     if row.low is None or row.high is None:
         return f"{head}, {change}; the noise is unknown, so this is not judged."
-    interval = f"95 % interval {_percent(row.low, subject)} to {_percent(row.high, subject)}"
+    ends = (row.low, row.high) if row.change > 0 else (-row.high, -row.low)  # of what the word says
+    interval = f"95 % interval {_percent(ends[0], subject)} to {_percent(ends[1], subject)}"
     return f"{head}, {change} ({interval}): {_MEANING[outcome].format(limit=_percent(limit, subject))}."
 
 

@@ -281,7 +281,7 @@ def _judged(threshold: Threshold, key: str, found: Estimate | None) -> Judged:
     limit = f"{'at most' if lower else 'at least'} {amount(threshold.limit, subject.unit)}"
     verb = "is" if met else "should be"
     sentence = f"{subject.title} {amount(found.value, subject.unit)}, {verb} {limit}"
-    doubt = f"; the interval {_interval(found, subject.unit)} holds the limit" if inside else ""
+    doubt = f"; the limit lies in the interval {_interval(found, subject.unit)}" if inside else ""
     certain = found.low is not None and not inside
     return Judged(threshold, key, found.value, met=met, certain=certain, sentence=sentence + doubt)
 
