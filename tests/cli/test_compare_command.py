@@ -218,6 +218,16 @@ def test_a_rule_that_cannot_be_judged_is_skipped_not_kept(runs: Path, tmp_path: 
     assert len(root.findall(".//skipped")) == 2
 
 
+def test_without_a_rule_what_cannot_be_judged_is_skipped_too(runs: Path, tmp_path: Path) -> None:
+    from inferometer.analysis.load import summary_of
+
+    (tmp_path / "old.json").write_text(json.dumps(summary_of(runs / "base")))
+    words = ("--metric", "requests_per_s", "--fail-on-regression", "--junit", str(tmp_path / "j.xml"))
+    assert command(f"old={tmp_path / 'old.json'}", "slow", *words) == 0
+    root = fromstring((tmp_path / "j.xml").read_text())
+    assert (root.attrib["tests"], root.attrib["skipped"]) == ("2", "2")
+
+
 def test_repeats_inside_a_run_tell_its_spread(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, seed in (("a", 1), ("b", 2)):
         write_run(tmp_path / name, seed, levels=(2,), repeats=3)

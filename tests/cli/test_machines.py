@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 from xml.etree.ElementTree import Element, fromstring
 
 import pytest
@@ -77,6 +78,24 @@ def test_failures_and_verdicts_are_cases_as_they_are_exit_codes(tmp_path: Path) 
     verdict = summary["stages"][0]["verdict"]["verdict"]
     strict = list(cases(summary, "bad", strict=True))[-1]
     assert (strict.group, strict.name, strict.passed) == ("bad: concurrency 2", "valid", verdict == "VALID")
+
+
+@pytest.mark.parametrize(
+    ("known", "why"),
+    [
+        ({"stopped": "stage 1 was stopped early"}, "stage 1 was stopped early"),
+        ({"state": "interrupted", "sessions": [{"why": "interrupted"}]}, "interrupted"),
+        ({"sessions": [{"why": "killed"}, {"why": "a worker died"}]}, "a worker died"),
+        ({"state": "running", "sessions": [{"why": None}]}, "the run was killed, or is still going on"),
+    ],
+)
+def test_a_run_that_ended_early_did_not_pass(tmp_path: Path, known: dict[str, Any], why: str) -> None:
+    directory = write_run(tmp_path / "cut", 4, levels=(2,))
+    assert [case.passed for case in cases(summary_of(directory))] == [True]
+    context = json.loads((directory / store.CONTEXT).read_text())
+    (directory / store.CONTEXT).write_text(json.dumps(context | known))
+    last = list(cases(summary_of(directory)))[-1]
+    assert (last.group, last.name, last.passed, last.sentence) == ("all stages", "played to its end", False, why)
 
 
 def test_several_runs_are_told_apart(run: Path, tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ def summary_of(directory: Path, rows: pa.Table | Frame | None = None) -> dict[st
     workers = msgspec.convert(context.get("workers", []), list[WorkerStage])
     told = {
         "state": context.get("state", "running"),
+        "ended_early": _ended_early(context),
         "sessions": len(context.get("sessions", [])) or 1,
         "prompts": context.get("prompts"),
         "engine": _engine(context),
@@ -75,6 +76,16 @@ def _events(directory: Path, rows: Ints) -> Iterator[Events]:
             yield events_of(table if len(chosen) == table.num_rows else table.take(chosen))
     if found != len(rows):
         raise UserError(f"{directory} changed while it was read: try again when the run has ended")
+
+
+def _ended_early(context: dict[str, Any]) -> str | None:
+    """Why the run is not all of its plan, in words; None if it is, or if its repeats were enough."""
+    if context.get("stopped"):
+        return str(context["stopped"])
+    if context.get("state", "running") == "running":
+        return "the run was killed, or is still going on"
+    why = (context.get("sessions") or [{}])[-1].get("why")
+    return None if why in (None, "complete", "known well enough") else str(why)
 
 
 def _engine(context: dict[str, Any]) -> str | None:

@@ -180,7 +180,13 @@ def _default_cases(options: argparse.Namespace, comparison: Comparison) -> list[
     if "" not in (options.fail_on_regression or []):
         return []
     return [
-        Case(f"{row.label}: {row.stage}", row.figure, row.outcome != "regression", row.sentence)
+        Case(
+            f"{row.label}: {row.stage}",
+            row.figure,
+            row.outcome != "regression",
+            row.sentence,
+            row.outcome != "not judged",
+        )
         for row in comparison.rows
     ]
 

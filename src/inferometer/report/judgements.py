@@ -15,7 +15,7 @@ FAILED_SHARE = 0.05
 
 
 def cases(summary: dict[str, Any], name: str = "", *, strict: bool = False) -> Iterator[Case]:
-    """The thresholds of the plan at each stage, failed requests, and with ``strict`` the verdicts.
+    """The thresholds of the plan at each stage, failed requests, an early end, and with ``strict`` the verdicts.
 
     ``name`` is that of the run, if there are several.
     """
@@ -23,6 +23,8 @@ def cases(summary: dict[str, Any], name: str = "", *, strict: bool = False) -> I
     for one in summary.get("thresholds") or ():
         yield Case(f"{lead}{one['stage']}", one["threshold"]["text"], one["met"], one["sentence"])
     yield _answered(summary, name or "all stages")
+    if (why := summary.get("ended_early")) is not None:
+        yield Case(name or "all stages", "played to its end", False, why)
     for stage in summary["stages"] if strict else ():
         verdict = stage["verdict"]
         bad = ", ".join(finding["name"] for finding in verdict["findings"] if finding["severity"] != "note")
