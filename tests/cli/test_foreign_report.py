@@ -46,6 +46,16 @@ def said(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, 
     return code, out, err
 
 
+def test_a_name_in_a_result_steers_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (made,) = vllm.export(run(ladder()[:20], LADDER[0]), Options()).documents
+    told = json.loads("".join(map(str, made.pieces))) | {"model_id": "x\x1b]0;title\x07|y\nz"}
+    (tmp_path / "odd.json").write_text(json.dumps(told))
+    code, out, _ = said(capsys, tmp_path / "odd.json")
+    assert code == 0
+    assert "x ]0;title |y z" in out
+    assert not {letter for letter in out if not letter.isprintable()} - {"\n"}
+
+
 @pytest.mark.parametrize("name", WRITTEN)
 def test_every_form_of_every_tool(folders: Path, name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = folders / name

@@ -48,6 +48,18 @@ def test_changes_have_units_signs_and_what_they_mean(three: report.Comparison) -
     assert shown.startswith("differs: model: old: model of old, new: model of new")
 
 
+def test_text_of_servers_steers_no_terminal_breaks_no_table_and_is_no_formula() -> None:
+    odd = "=1+1\x1b[31m|red\nline"
+    runs = [
+        RunData(label, (StageData(odd, {"ttft_p50_ms": Estimate(9.0, 8.0, 10.0, 9)}),), {"model": odd + label})
+        for label in ("a", "b")
+    ]
+    compared = compare([[run] for run in runs])
+    assert "\x1b" not in "\n".join([*report.differing(compared), report.table(compared)])
+    assert len({line.count("|") for line in report.table(compared).splitlines()}) == 1
+    assert next(csv.DictReader(io.StringIO(report.as_csv(compared))))["stage"] == f"'{odd}"
+
+
 def test_the_verdict_names_the_largest_change(three: report.Comparison) -> None:
     found = report.verdict(three)
     assert list(found) == ["new", "newer"]

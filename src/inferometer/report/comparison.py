@@ -12,7 +12,7 @@ from inferometer.analysis.alike import Difference
 from inferometer.analysis.compare import Comparison, Row
 from inferometer.analysis.history import Trend
 from inferometer.analysis.thresholds import Judged, amount, figure
-from inferometer.report.tables import markdown
+from inferometer.report.tables import as_cell, harmless, markdown, one_line
 
 WIDTH = 100
 _SEVERITIES = {"refuse": "NOT ALIKE", "warn": "warning", "note": "differs"}
@@ -60,7 +60,7 @@ def differing(comparison: Comparison) -> Iterator[str]:
 
 def difference(one: Difference, labels: Sequence[str]) -> str:
     """One fact: its values by label, and why it matters."""
-    values = ", ".join(f"{label}: {value}" for label, value in zip(labels, one.values, strict=True))
+    values = ", ".join(f"{label}: {one_line(value)}" for label, value in zip(labels, one.values, strict=True))
     why = f" ({one.why})" if one.why else ""
     return _wrapped(f"{_SEVERITIES[one.severity]}: {one.fact}: {values}{why}")
 
@@ -76,7 +76,7 @@ def table(comparison: Comparison) -> str:
     for (stage, name), rows in by_line.items():
         first = next(iter(rows.values()))
         cells = [cell for label in others for cell in _cells(rows.get(label))]
-        lines.append([stage, figure(name).title, amount(first.base.value, figure(name).unit), *cells])
+        lines.append([as_cell(stage), figure(name).title, amount(first.base.value, figure(name).unit), *cells])
     return markdown(["stage", "figure", base, *columns], lines)
 
 
@@ -201,7 +201,7 @@ def as_csv(comparison: Comparison) -> str:
 
 def _csv(lines: Sequence[Sequence[object]]) -> str:
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(lines)
+    csv.writer(out, lineterminator="\n").writerows([harmless(value) for value in line] for line in lines)
     return out.getvalue()
 
 
@@ -223,8 +223,8 @@ def history(found: Sequence[Trend]) -> str:
         return "Fewer than two runs have a figure in common: there is no history.\n"
     rows = [
         [
-            one.subject,
-            one.stage,
+            as_cell(one.subject),
+            as_cell(one.stage),
             figure(one.figure).title,
             str(one.runs),
             *(amount(value, one.unit) for value in (one.first, one.median, one.last)),
@@ -244,7 +244,7 @@ def _changes(one: Trend) -> Iterator[str]:
         ends = f"{amount(change.before, one.unit)} -> {amount(change.after, one.unit)}"
         word = "worse" if change.worse else "better"
         when = f" ({change.started})" if change.started else ""
-        what = f"{one.subject}, {one.stage}: {figure(one.figure).title}"
+        what = f"{one_line(one.subject)}, {one.stage}: {figure(one.figure).title}"
         yield f"{what} is {word} from {change.run}{when} on: {ends}{size} (p {change.p:.3f})."
 
 

@@ -17,7 +17,7 @@ from inferometer.analysis.run_data import RunData, StageData
 from inferometer.analysis.stats import Estimate
 from inferometer.analysis.thresholds import PLAIN, Judged, amount, figure
 from inferometer.report.markup import element, inline, table, text
-from inferometer.report.tables import markdown
+from inferometer.report.tables import as_cell, harmless, in_markdown, markdown, one_line
 
 _LATENCY = re.compile(r"(.+)_(mean|p[\d.]+)_ms")
 #: Metrics that a result is expected to tell. ITL or the gaps between events are one question.
@@ -41,9 +41,9 @@ def render(runs: Sequence[RunData], judged: Sequence[Judged], *, unicode: bool =
     """For a terminal. Ends without a line end."""
     blocks = []
     for run in runs:
-        blocks.append(f" {run.label} ".center(50, "="))
-        blocks.append("\n".join(f"{name + ':':<16} {value}" for name, value in run.context.items()))
-        blocks += _text_tables(run, str)
+        blocks.append(f" {one_line(run.label)} ".center(50, "="))
+        blocks.append("\n".join(f"{one_line(name) + ':':<16} {one_line(value)}" for name, value in run.context.items()))
+        blocks += _text_tables(run, as_cell)
         blocks.append("\n".join(["What this result does not tell:", *map(_wrapped, not_told(run))]))
     blocks.append("\n".join(_limit(one, unicode=unicode) for one in judged))
     return "\n\n".join(block for block in blocks if block)
@@ -54,12 +54,14 @@ def record(runs: Sequence[RunData], judged: Sequence[Judged]) -> str:
     digest = sha256(repr([(run.label, _plain(run)) for run in runs]).encode()).hexdigest()[:16]
     blocks = [f"<!-- inferometer {digest} -->"]
     for run in runs:
-        blocks += [f"## {_cell(run.label)}", "### Run context"]
-        blocks.append(markdown(("", ""), [(_cell(name), _cell(value)) for name, value in run.context.items()]))
-        blocks += ["### Results", *_text_tables(run, _cell), "### What this result does not tell"]
-        blocks.append("\n".join(f"- {_cell(one)}" for one in not_told(run)))
+        blocks += [f"## {in_markdown(run.label)}", "### Run context"]
+        blocks.append(
+            markdown(("", ""), [(in_markdown(name), in_markdown(value)) for name, value in run.context.items()])
+        )
+        blocks += ["### Results", *_text_tables(run, in_markdown), "### What this result does not tell"]
+        blocks.append("\n".join(f"- {in_markdown(one)}" for one in not_told(run)))
     if judged:
-        blocks += ["### Limits", "\n".join(f"- {_cell(_limit(one))}" for one in judged)]
+        blocks += ["### Limits", "\n".join(f"- {in_markdown(_limit(one))}" for one in judged)]
     return "\n\n".join([*blocks, f"<!-- end {digest} -->"]) + "\n"
 
 
@@ -72,7 +74,9 @@ def as_csv(runs: Sequence[RunData]) -> str:
         for stage in run.stages
     ]
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([["run", "stage", "verdict", "ok", *found], *lines])
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["run", "stage", "verdict", "ok", *found])
+    writer.writerows([harmless(value) for value in line] for line in lines)
     return out.getvalue()
 
 
@@ -233,9 +237,4 @@ def _amount(stage: StageData, name: str) -> str:
 
 def _limit(one: Judged, *, unicode: bool = True) -> str:
     marks = ("✗", "✓") if unicode else ("x", "+")
-    return f"{marks[one.met]} {one.stage}: {one.sentence}"
-
-
-def _cell(value: str) -> str:
-    """A text from outside as one line: no bar, no mark of HTML."""
-    return " ".join(value.split()).replace("|", "\\|").replace("<", "&lt;")
+    return f"{marks[one.met]} {one_line(one.stage)}: {one.sentence}"

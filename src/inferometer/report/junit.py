@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from inferometer.report.tables import markdown
+from inferometer.report.tables import in_markdown, markdown
 
 #: What XML 1.0 cannot hold, not even escaped (section 2.2).
 _NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -74,14 +74,9 @@ def step_summary(title: str, cases: Sequence[Case], more: str = "", lead: str = 
     """
     found = Counter(sign(case) for case in cases)
     verdict = f"{found[MISSED]} of {len(cases)} missed" if found[MISSED] else f"{found[MET]} of {len(cases)} met"
-    rows = [[sign(case), *map(_cell, (case.group, case.name, case.sentence))] for case in cases]
-    blocks = [f"## {_cell(title)}: {verdict}" if cases else f"## {_cell(title)}"]
+    rows = [[sign(case), *map(in_markdown, (case.group, case.name, case.sentence))] for case in cases]
+    blocks = [f"## {in_markdown(title)}: {verdict}" if cases else f"## {in_markdown(title)}"]
     blocks += [lead.replace("<", "&lt;")] if lead else []
     blocks += [markdown(("", "stage", "limit", "figure"), rows)] if rows else []
     blocks += [f"<details><summary>All figures</summary>\n\n{more}\n\n</details>"] if more else []
     return "\n\n".join(blocks) + "\n"
-
-
-def _cell(text: str) -> str:
-    """Text that does not end a cell of a table, or become a tag."""
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

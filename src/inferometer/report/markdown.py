@@ -17,7 +17,7 @@ from inferometer.report.indicators import slo_rows
 from inferometer.report.points import heading, labels, points
 from inferometer.report.run_context import context_rows, peaks
 from inferometer.report.stage_tables import server_headline, server_notes, server_rows
-from inferometer.report.tables import markdown, one_line, sweep
+from inferometer.report.tables import in_markdown, markdown, sweep
 
 _TITLE = "# Benchmark results\n"
 _MARKS = {True: "✓ met", False: "✗ missed", None: "not measured"}
@@ -28,10 +28,10 @@ def record(content: Content) -> str:
     digest = _digest(content)
     blocks = [
         f"<!-- inferometer {digest} -->",
-        f"## {_plain(title(content))}, {started(content)}",
+        f"## {in_markdown(title(content))}, {started(content)}",
         f"**{verdict(content.summary)}**{_why(content)}",
         "### Run context",
-        markdown(("", ""), [(name, _plain(value)) for name, value in context_rows(content)]),
+        markdown(("", ""), [(name, in_markdown(value)) for name, value in context_rows(content)]),
         "### Results",
         sweep(content.summary).replace("<", "&lt;") if content.summary["stages"] else "No stage was begun.",
         *_repeats(content),
@@ -66,7 +66,7 @@ def _why(content: Content) -> str:
     """The findings behind a verdict that is not VALID."""
     stages = content.summary["stages"]
     found = [
-        f"\n- {_plain(label)}: {finding['name']}, spoils {finding['spoils']}: {_plain(finding['advice'])}"
+        f"\n- {in_markdown(label)}: {finding['name']}, spoils {finding['spoils']}: {in_markdown(finding['advice'])}"
         for stage, label in zip(stages, labels(stages), strict=True)
         for finding in stage["verdict"]["findings"]
         if finding["severity"] != "note"
@@ -86,14 +86,19 @@ def _limits(rows: Sequence[Judged]) -> Iterator[str]:
         yield "### Limits"
         yield markdown(
             ("limit", "stage", "", "figure"),
-            [(_plain(row.what), _plain(row.stage), _MARKS[row.met], _plain(row.figure)) for row in rows],
+            [(in_markdown(row.what), in_markdown(row.stage), _MARKS[row.met], in_markdown(row.figure)) for row in rows],
         )
 
 
 def _failures(content: Content) -> Iterator[str]:
     stages = content.summary["stages"]
     rows = [
-        (_plain(label), f"`{failure['kind']}`", str(failure["count"]), _plain(failure["first_example"] or "-")[:200])
+        (
+            in_markdown(label),
+            f"`{failure['kind']}`",
+            str(failure["count"]),
+            in_markdown(failure["first_example"] or "-")[:200],
+        )
         for stage, label in zip(stages, labels(stages), strict=True)
         for failure in stage["counts"]["failures"]
     ]
@@ -106,7 +111,7 @@ def _parts(content: Content) -> Iterator[str]:
     stages = content.summary["stages"]
     for stage, label in zip(stages, labels(stages), strict=True):
         for title_, lines in tables(stage):
-            yield f"### {title_}: {_plain(label)}"
+            yield f"### {title_}: {in_markdown(label)}"
             safe = [line.replace("<", "&lt;") for line in lines]
             yield "\n".join(line for line in safe if line.startswith("|"))
             yield from (line for line in safe if not line.startswith("|"))
@@ -117,9 +122,9 @@ def _server(content: Content) -> Iterator[str]:
     if rows := server_rows(content):
         yield "### What the server saw"
         header = (heading(points(content.summary)), *server_headline(content))
-        yield markdown(header, [[_plain(cell) for cell in row] for row in rows])
+        yield markdown(header, [[in_markdown(cell) for cell in row] for row in rows])
     if notes := server_notes(content):
-        yield "\n".join(f"- {_plain(note)}" for note in notes)
+        yield "\n".join(f"- {in_markdown(note)}" for note in notes)
 
 
 def _peaks(content: Content) -> Iterator[str]:
@@ -132,8 +137,3 @@ def _reading(sentences: Sequence[str]) -> Iterator[str]:
     if sentences:
         yield "### What the numbers say"
         yield "\n".join(f"- {sentence}".replace("<", "&lt;") for sentence in sentences)
-
-
-def _plain(value: str) -> str:
-    """A text from outside as one line of a table: no bar, no mark of HTML or of a comment."""
-    return one_line(value).replace("|", "\\|").replace("<", "&lt;")

@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from inferometer.analysis.rounds import view
-from inferometer.report.tables import level
+from inferometer.report.tables import harmless, level
 
 Point = dict[str, Any]
 #: Names of stages longer than this are cut in charts.
@@ -84,7 +84,7 @@ def stages_csv(summary: dict[str, Any]) -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: _harmless(value) for name, value in row.items()} for row in rows)
+    writer.writerows({name: harmless(value) for name, value in row.items()} for row in rows)
     return out.getvalue()
 
 
@@ -97,11 +97,6 @@ def _pooled(stage: dict[str, Any]) -> Point:
     rates = {name: stage["figures"].get(name, {}) for name in (*_RATES, "goodput_per_s", "attainment")}
     ends = {f"{name}_{end}": told.get(end) for name, told in rates.items() if told for end in ("low", "high")}
     return {"stage": " ".join(str(number + 1) for number in stage["stages"]), "repeats": stage["repeats"], **ends}
-
-
-def _harmless(value: Any) -> Any:
-    """A text that a spreadsheet would take for a formula, as a text."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" else value
 
 
 def _label(stage: dict[str, Any]) -> str:

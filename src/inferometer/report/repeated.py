@@ -10,7 +10,7 @@ from inferometer.analysis.rounds import relative_half_width
 from inferometer.analysis.thresholds import amount, stage_key
 from inferometer.report.markup import element, text
 from inferometer.report.markup import table as html_table
-from inferometer.report.tables import FIRST_COLUMN, level, markdown
+from inferometer.report.tables import FIRST_COLUMN, as_cell, level, markdown
 
 #: Figures in the table: name, heading.
 COLUMNS = (
@@ -82,7 +82,7 @@ def _first(groups: Sequence[dict[str, Any]]) -> str:
 
 
 def _name(group: dict[str, Any]) -> str:
-    return stage_key(group) if group["name"] else level(group["load"])
+    return as_cell(stage_key(group)) if group["name"] else level(group["load"])
 
 
 def _cell(told: dict[str, Any] | None) -> str:

@@ -29,6 +29,16 @@ def as_cell(text: str) -> str:
     return one_line(text).replace("|", "/")
 
 
+def in_markdown(text: str) -> str:
+    """A text from outside in Markdown: on one line, no end of a cell, no mark of HTML or of a comment."""
+    return one_line(text).replace("|", "\\|").replace("<", "&lt;")
+
+
+def harmless(value: Any) -> Any:
+    """A text that a spreadsheet would take for a formula, as a text."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" else value
+
+
 def sweep(summary: dict[str, Any]) -> str:
     """All stages of a run, one line each: nine columns. Latencies in ms.
 
