@@ -8,7 +8,6 @@ import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
-from importlib.resources import files
 from typing import Any, NamedTuple
 
 from inferometer import __version__
@@ -17,6 +16,7 @@ from inferometer.analysis.run_data import RunData, StageData
 from inferometer.analysis.stats import Estimate
 from inferometer.analysis.thresholds import PLAIN, Judged, amount, figure
 from inferometer.report.markup import element, inline, table, text
+from inferometer.report.page import document
 from inferometer.report.tables import as_cell, harmless, in_markdown, markdown, one_line
 
 _LATENCY = re.compile(r"(.+)_(mean|p[\d.]+)_ms")
@@ -27,7 +27,6 @@ _RATES = ("requests_per_s", "output_tokens_per_s", "total_tokens_per_s", "goodpu
 _SHOWN = ("mean", "p50", "p90", "p95", "p99")
 _NO_ROWS = "No rows of our own: no intervals, distributions, charts or reasons of failures."
 _NO_VERDICT = "No verdict: whether the client itself kept up is not known."
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 class Tables(NamedTuple):
@@ -98,16 +97,7 @@ def page(runs: Sequence[RunData], judged: Sequence[Judged]) -> str:
     lead = element("p", "Results as another tool wrote them down.", cls="lead")
     body = element("header", element("div", element("h1", text(name)) + lead)) + element("main", "\n".join(parts))
     body += element("footer", f"Inferometer {text(__version__)}. All times in ms unless said otherwise.")
-    head = "\n".join(
-        (
-            '<meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            element("title", text(name)),
-            element("style", (files("inferometer.report") / "assets" / "report.css").read_text("utf-8")),
-        )
-    )
-    return f'<!doctype html>\n<html lang="en">\n<head>\n{head}\n</head>\n<body>\n{body}\n</body>\n</html>\n'
+    return document(name, body)
 
 
 def not_told(run: RunData) -> Iterator[str]:

@@ -9,12 +9,16 @@ import json
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 from inferometer.report.markup import element, text
-from inferometer.report.panels import Panel
+
+if TYPE_CHECKING:
+    from inferometer.report.panels import Panel
 
 #: Nothing is loaded from anywhere. Charts are drawn without ``eval``.
-POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+POLICY_OF_CHARTS = f"{POLICY}; script-src 'unsafe-inline'; img-src data: blob:"
 
 
 def nav(names: Sequence[str]) -> str:
@@ -44,29 +48,36 @@ def _spec(panel: Panel) -> dict[str, object]:
     return {**spec, "autosize": {"type": "fit-x", "contains": "padding"}}
 
 
-def document(name: str, body: str, panels: Sequence[Panel]) -> str:
-    """The whole page as HTML: its title, its body, and the charts for which there is a ``figure`` in it."""
-    specs = {panel.name: _spec(panel) for panel in panels}
-    # "<" cannot end a script inside a JSON string that has none
-    data = json.dumps(specs, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+def document(name: str, body: str, panels: Sequence[Panel] | None = None) -> str:
+    """The whole page as HTML: its title, its body, and the charts for which there is a ``figure`` in it.
+
+    Without ``panels`` the page has no scripts, and forbids them.
+    """
+    scripts, policy = ("", POLICY) if panels is None else (_scripts(panels), POLICY_OF_CHARTS)
     head = "\n".join(
         (
             '<meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<meta name="generator" content="Inferometer">',
             element("title", text(name)),
             element("style", _asset("report.css")),
         )
     )
-    scripts = "\n".join(
+    return f'<!doctype html>\n<html lang="en">\n<head>\n{head}\n</head>\n<body>\n{body}\n{scripts}\n</body>\n</html>\n'
+
+
+def _scripts(panels: Sequence[Panel]) -> str:
+    specs = {panel.name: _spec(panel) for panel in panels}
+    # "<" cannot end a script inside a JSON string that has none
+    data = json.dumps(specs, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    return "\n".join(
         (
             f'<script type="application/json" id="specs">{data}</script>',
             f"<script type='module'>{_library()}</script>",
             f"<script type='module'>{_asset('report.js')}</script>",
         )
     )
-    return f'<!doctype html>\n<html lang="en">\n<head>\n{head}\n</head>\n<body>\n{body}\n{scripts}\n</body>\n</html>\n'
 
 
 def _asset(name: str) -> str:
