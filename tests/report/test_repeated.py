@@ -67,6 +67,7 @@ def test_without_repeats_nothing_is_said() -> None:
     told = content((1, 4)).summary
     assert (repeated.table(told), repeated.section(told)) == ("", "")
     assert 'id="repeats"' not in page(content((1, 4)))
+    assert "as it was played" not in page(content((1, 4)))
 
 
 def test_the_console_shows_repeats_together_then_each(summary: dict[str, Any]) -> None:
@@ -81,6 +82,7 @@ def test_the_page_draws_each_load_once(summary: dict[str, Any]) -> None:
     whole = page(content(LEVELS, summary=summary))
     assert 'id="repeats"' in whole
     assert "the lowest and the highest of the repeats" in whole
+    assert whole.index("Each stage as it was played</summary>") < whole.index(">4 #2</th>")
     assert '"label":"4 #2"' in whole  # over time, each as it was played
     assert '"concurrency":4,"label":"4","verdict"' in whole
 

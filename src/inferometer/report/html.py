@@ -30,7 +30,7 @@ def page(content: Content) -> str:
     parts = (
         ("context", "Run context", sections.run_context(content)),
         ("reading", "What the numbers say", sections.reading(content) if content.reading else ""),
-        ("sweep", "Load and latency", figures(panels.sweep(whole)) + sections.sweep_table(content)),
+        ("sweep", "Load and latency", figures(panels.sweep(whole)) + _sweep_table(content)),
         ("repeats", "Repeats", repeated.section(content.summary)),
         ("limits", "Limits", sections.limits(whole)),
         ("server", "What the server saw", stage_tables.server(content)),
@@ -55,6 +55,14 @@ def page(content: Content) -> str:
         ]
     )
     return document(title(content), body, drawn)
+
+
+def _sweep_table(content: Content) -> str:
+    """A line for each stage as it was played; folded away where a table of their repeats follows."""
+    told = sections.sweep_table(content)
+    if not content.summary.get("repeats"):
+        return told
+    return element("details", element("summary", "Each stage as it was played") + told, cls="prints")
 
 
 def _head(content: Content, whole: Content) -> str:
