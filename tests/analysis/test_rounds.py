@@ -163,6 +163,14 @@ def test_a_comparison_goes_by_the_spread_of_repeats_in_one_run() -> None:
     assert row.base.value == pytest.approx(np.concatenate(ttfts(1)[0::2]).mean(), rel=1e-6)
 
 
+def test_a_comparison_has_the_figures_of_the_report(repeated: dict[str, Any]) -> None:
+    rows = compare([[from_summary(label, repeated)] for label in "ab"], ["ttft_p95_ms"]).rows
+    for row, group in zip(rows, repeated["repeats"], strict=True):
+        told = group["figures"]["ttft_p95_ms"]
+        assert told["value"] != pytest.approx(np.mean(told["values"]), rel=1e-4)
+        assert (row.base.value, row.base.low, row.base.high) == (told["value"], told["low"], told["high"])
+
+
 def test_repeats_are_one_point_of_a_history(tmp_path: Any, repeated: dict[str, Any]) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

@@ -55,18 +55,24 @@ class StageData:
 class RunData:
     """One run: what it is called, its stages, and what is known about it.
 
-    Stages stand as they were played; those of rounds stand by load, the repeats of each together.
+    Stages stand as they were played; those of rounds stand by load, the repeats of each together. ``together`` are the
+    figures of all requests of these, by key of the stage and name of the figure.
     """
 
     label: str
     stages: tuple[StageData, ...]
     context: Mapping[str, str] = field(default_factory=dict)
+    together: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 def from_summary(label: str, summary: Mapping[str, Any], context: Mapping[str, Any] = _NONE) -> RunData:
     """A run from a summary as ``summary.summarise`` makes it, and from what ``context.json`` tells (may be empty)."""
     stages = tuple(_stage(stage) for stage in _by_load(summary))
-    return RunData(label, stages, _context(summary, context))
+    together = {
+        stage_key(group): {name: told["value"] for name, told in group["figures"].items()}
+        for group in summary.get("repeats") or ()
+    }
+    return RunData(label, stages, _context(summary, context), together)
 
 
 def _by_load(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:

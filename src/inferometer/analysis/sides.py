@@ -75,7 +75,8 @@ def side(group: Group, key: str, subject: Figure) -> Side | None:
     values = [one.estimate.value for one in found]
     numbers = [scaled(value, subject) for value in values]
     spread = None if any(value is None for value in numbers) else float(np.std(np.array(numbers, np.float64), ddof=1))
-    pooled = _pooled(stages, subject)
+    pooled = group[0].together.get(key, {}).get(subject.name) if len(group) == 1 else None
+    pooled = _pooled(stages, subject) if pooled is None else pooled
     whole = repeats.around(float(np.mean(values)) if pooled is None else pooled, values)
     count = sum(one.estimate.count for one in found)
     return Side(msgspec.structs.replace(whole, count=count), len(found), spread)
