@@ -99,6 +99,20 @@ def test_what_limits_is_named_from_the_rows_and_the_telemetry_of_a_run(limit: st
     assert told["stages"][0]["server"]["running_peak"] == 1
 
 
+def test_what_servers_counted_in_repeats_is_added_up() -> None:
+    once = summary_of(np.random.default_rng(5), 1, 4)["stages"]
+    played = [
+        stage | {"stage": 2 * turn + place, "server": {"preemptions": float(turn == place == 1), "waiting_peak": turn}}
+        for turn in range(3)
+        for place, stage in enumerate(once)
+    ]
+    repeats = [stage | {"server": None, "stages": [place, place + 2, place + 4]} for place, stage in enumerate(once)]
+    valid = [stage | {"verdict": stage["verdict"] | {"verdict": "VALID"}} for stage in repeats]
+    found = reading({"stages": played, "repeats": valid})[0]
+    assert found.name == "memory-bound"
+    assert "1 pre-emptions, 2 waiting at most" in found.text
+
+
 def test_the_reading_of_each_stage_is_there_too() -> None:
     found = read(facts_of(summary(changed(ROOMY, max_num_seqs=4), (1, 2, 4, 16), 0)))
     assert found.stages[-1] == "queue-bound"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from inferometer.analysis.diagnosis import Finding, Server, diagnose, facts_of
@@ -21,15 +22,18 @@ def reading(summary: Mapping[str, Any]) -> tuple[Finding, ...]:
 
 
 def _with_server(stage: Mapping[str, Any], summary: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A stage with what servers said of it; of repeats the highest peaks, means of other figures, else the first."""
+    """A stage with what servers said of it; of repeats the highest peaks, the sum of counts, and means of means.
+
+    What is no figure is that of the first repeat.
+    """
     numbers = stage.get("stages")
     told = [one["server"] for one in summary["stages"] if one["stage"] in (numbers or ()) and one.get("server")]
     if not told:
         return stage
     values = {name: [one[name] for one in told if one.get(name) is not None] for name in Server.__struct_fields__}
-    together = {
-        name: max(known) if name.endswith("_peak") else sum(known) / len(known)
-        for name, known in values.items()
-        if known
-    }
+    together = {name: _COMBINE[name.rpartition("_")[2]](known) for name, known in values.items() if known}
     return {**stage, "server": {**told[0], **together}}
+
+
+#: End of the name of a figure of the server -> the figure of all repeats.
+_COMBINE: dict[str, Callable[[Sequence[float]], float]] = {"peak": max, "mean": fmean, "preemptions": sum}
