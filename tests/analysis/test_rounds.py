@@ -111,11 +111,17 @@ def test_a_rate_without_limit_stands_last() -> None:
     assert [group["load"]["rate_per_s"] for group in told["repeats"]] == [20, 40, "inf"]
 
 
+def test_stages_that_are_the_same_are_repeated_each_for_itself() -> None:
+    stages = [{"load": {"type": "closed", "concurrency": 4}, "num_requests": REQUESTS}] * 2
+    told, _ = summary(plan(stages=stages), ttfts())
+    assert [group["stages"] for group in told["repeats"]] == [[0, 2, 4], [1, 3, 5]]
+
+
 def test_a_comparison_of_shuffled_rounds_goes_by_rising_load() -> None:
     made = plan(shuffle_stages=True)
     played = [stage.load.concurrency for stage in made.scenario.stages]
     told, rows = summary(made, ttfts())
-    one = with_rows(from_summary("a", told), told, made, [from_table(rows)])
+    one = with_rows(from_summary("a", told), told, made, from_table(rows))
     assert [stage.key for stage in one.stages] == [*3 * ["concurrency 1"], *3 * ["concurrency 4"]]
     first, last = played.index(1), len(played) - 1 - played[::-1].index(4)
     drawn = [np.rint(ttfts()[number] * 1e6) / 1e6 for number in (first, last)]

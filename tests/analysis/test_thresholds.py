@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from drawn_runs import summary_of
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inferometer.analysis.metrics import METRICS
-from inferometer.analysis.thresholds import ALIASES, PLAIN, amount, figure, judge, parse, share
+from inferometer.analysis.thresholds import ALIASES, PLAIN, amount, figure, judge, judged_of, parse, share
 from inferometer.errors import UserError
 
 PAGE = Path(__file__).parents[2] / "docs" / "compare.md"
@@ -90,6 +91,9 @@ def test_stages_of_one_load_are_judged_each_for_itself(summary: dict[str, Any]) 
     values = [one["metrics"]["ttft"]["median_ms"]["value"] for one in (first, second)]
     assert [(one.stage, one.value) for one in found] == [("concurrency 2", value) for value in values]
     assert values[0] != values[1]
+    judged = alike | {"thresholds": msgspec.to_builtins(found)}
+    assert [[told["value"] for told in judged_of(judged, number)] for number in (0, 1)] == [[one] for one in values]
+    assert judged_of(judged, 7) == ()
 
 
 def test_a_limit_inside_the_interval_is_not_certain(summary: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ is Student's t on one value per repeat, around it. Shares have the wider of that
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -35,9 +36,14 @@ def groups(plan: Plan, stages: Sequence[Stage]) -> list[list[Stage]]:
     """
     if plan.scenario.repeats < 2:
         return []
-    found: dict[str, list[Stage]] = {}
+    found: dict[tuple[str, int], list[Stage]] = {}
+    met = Counter[tuple[str, int | None]]()
     for stage in stages:
-        found.setdefault(stage_key(stage), []).append(stage)
+        planned = plan.scenario.stages[stage["stage"]]
+        alike = planned.model_dump_json(exclude={"repeat"})
+        place = met[alike, planned.repeat]  # of several that are the same, each round plays all
+        met[alike, planned.repeat] += 1
+        found.setdefault((alike, place), []).append(stage)
     held = list(found.values())
     return sorted(held, key=_level) if plan.scenario.shuffle_stages else held
 

@@ -227,6 +227,18 @@ def _limit(text: str, about: Figure, number: str, unit: str | None) -> float:
     return limit
 
 
+def judged_of(summary: Mapping[str, Any], number: int) -> tuple[dict[str, Any], ...]:
+    """The judgements of a summary on the stage of this number. Stages of one load are judged in their order."""
+    keys = {stage["stage"]: stage_key(stage) for stage in summary.get("stages") or ()}
+    key = keys.get(number)
+    place = sum(other < number and keys[other] == key for other in keys)
+    alike: dict[str, list[dict[str, Any]]] = {}
+    for one in summary.get("thresholds") or ():
+        if one["stage"] == key:
+            alike.setdefault(one["threshold"]["text"], []).append(one)
+    return tuple(each[place % len(each)] for each in alike.values())
+
+
 def judge(summary: Mapping[str, Any], thresholds: Sequence[Threshold]) -> tuple[Judged, ...]:
     """Every threshold against every stage that it is about, in the order of the thresholds.
 

@@ -9,9 +9,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from inferometer.cli import foreign, machines, origins, worlds
+from inferometer.cli import foreign, machines, origins, session, worlds
 from inferometer.cli.export import SAVE_FLAGS, check_save, save_flags
 from inferometer.cli.foreign import Asked, Planned
+from inferometer.cli.session import INTERRUPTED
 from inferometer.cli.streams import outliving_terminals
 from inferometer.cli.worlds import World
 from inferometer.config import files
@@ -28,7 +29,6 @@ Exit codes: 0 done; 1 stopped early by a rule, or a threshold missed; 2 usage or
 DEFAULTS = {**foreign.DEFAULTS, **machines.DEFAULTS, "run_dir": None, "dry_run": False, "html": False}
 BESIDE_RESUME = {"command", "resume", "strict", "output", *machines.DEFAULTS, *SAVE_FLAGS}
 
-INTERRUPTED = 130
 #: Of the exit codes of several runs the first of these is that of the command.
 WORST_FIRST = (INTERRUPTED, 2, 3, 4, 1)
 
@@ -110,7 +110,6 @@ def _world(asked: Asked, options: argparse.Namespace) -> World:
 
 def _played(one: Planned, options: argparse.Namespace, directory: Path, *, practising: bool, several: bool) -> int:
     """Play one of the plans. One of several that cannot be played keeps no other from it. Returns the exit code."""
-    from inferometer.cli import session
     from inferometer.records import store
 
     new = store.create(directory)
@@ -158,7 +157,6 @@ def _resume(options: argparse.Namespace) -> int:
 
 def _rest(plan: Plan, directory: Path, options: argparse.Namespace) -> int:
     """What is left of a run, or its results if nothing is. Returns an exit code."""
-    from inferometer.cli import session
     from inferometer.runner.conduct import conclude
     from inferometer.runner.sessions import earlier_sessions, is_complete
 

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from inferometer.runner.sessions import Earlier
 
 
+#: The exit code of a run that was interrupted.
+INTERRUPTED = 130
+
+
 class Voice(NamedTuple):
     """Where a run speaks: ``note`` to the user and ``run.log``, ``log`` to ``run.log`` alone. One sentence each."""
 
@@ -100,7 +104,7 @@ def _conducted(plan: Plan, directory: Path, voice: Voice, earlier: Earlier | Non
 def _report(directory: Path, options: argparse.Namespace, outcome: Outcome, voice: Voice) -> int:
     summary = show(directory, options, voice)
     if outcome.interrupted:
-        return 130
+        return INTERRUPTED
     code = 3 if outcome.died else exit_code(summary, strict=options.strict)
     return code or (1 if outcome.stopped else 0)
 

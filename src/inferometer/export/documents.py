@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 from typing import Any, NamedTuple
 
 import yaml
@@ -61,12 +62,14 @@ def encoded(pieces: Iterable[str | bytes]) -> Iterator[bytes]:
 
 def unique(names: Sequence[str]) -> list[str]:
     """The same names, with a number before the ending of those that occur more than once."""
-    often, seen = Counter(names), Counter[str]()
+    often = Counter(names)
+    taken = {name for name in names if often[name] == 1}
     found = []
     for name in names:
         stem, dot, ending = name.rpartition(".")
-        found.append(f"{stem}-{seen[name]}{dot}{ending}" if often[name] > 1 else name)
-        seen[name] += 1
+        numbered = (f"{stem}-{number}{dot}{ending}" for number in count())
+        found.append(name if often[name] == 1 else next(one for one in numbered if one not in taken))
+        taken.add(found[-1])
     return found
 
 

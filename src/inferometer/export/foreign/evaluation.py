@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from inferometer.analysis.thresholds import stage_key
+from inferometer.analysis.thresholds import judged_of
 from inferometer.errors import UserError
 from inferometer.export import standardized
 from inferometer.export.documents import Options
@@ -192,8 +192,7 @@ def _run(directory: Path) -> list[Result]:
     percents = sorted({*standardized.PERCENTS, *run.plan.report.percentiles})
     found = []
     for part in parts(run):
-        key = stage_key(part.told)
-        judged = tuple(one for one in run.summary.get("thresholds", []) if one["stage"] == key)
+        judged = judged_of(run.summary, part.told["stage"])
         native = document(run, part, Options(), percents)
         ended = moment(run, ends(part)[1])
         found.append(Result(standardized.scenario_name(run, part), begun, str(directory), native, ended, judged))
@@ -205,9 +204,7 @@ def _judged(directory: Path, native: Mapping[str, Any]) -> tuple[dict[str, Any],
     summary = _json(directory / store.SUMMARY) if "inferometer_stage" in native else None
     if not isinstance(summary, dict):
         return ()
-    stages = {stage["stage"]: stage_key(stage) for stage in summary.get("stages", [])}
-    key = stages.get(native["inferometer_stage"])
-    return tuple(one for one in summary.get("thresholds", []) if one["stage"] == key)
+    return judged_of(summary, native["inferometer_stage"])
 
 
 def _time(told: Mapping[str, Any]) -> datetime | None:
