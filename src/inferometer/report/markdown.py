@@ -14,9 +14,9 @@ from inferometer.report import repeated
 from inferometer.report.content import Content, Judged, started, title, verdict
 from inferometer.report.groups import tables
 from inferometer.report.indicators import slo_rows
-from inferometer.report.points import heading, labels, points
+from inferometer.report.points import labels
 from inferometer.report.run_context import context_rows, peaks
-from inferometer.report.stage_tables import server_headline, server_notes, server_rows
+from inferometer.report.stage_tables import server_notes, server_tables
 from inferometer.report.tables import in_markdown, markdown, sweep
 
 _TITLE = "# Benchmark results\n"
@@ -119,10 +119,10 @@ def _parts(content: Content) -> Iterator[str]:
 
 def _server(content: Content) -> Iterator[str]:
     """What the servers said of each stage; means in ms."""
-    if rows := server_rows(content):
+    if tables := server_tables(content):
         yield "### What the server saw"
-        header = (heading(points(content.summary)), *server_headline(content))
-        yield markdown(header, [[in_markdown(cell) for cell in row] for row in rows])
+    for told in tables:
+        yield markdown(told.header, [[in_markdown(cell) for cell in row] for row in told.rows])
     if notes := server_notes(content):
         yield "\n".join(f"- {in_markdown(note)}" for note in notes)
 

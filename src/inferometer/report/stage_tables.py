@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from inferometer.report import groups
 from inferometer.report.content import Content
@@ -40,15 +40,23 @@ def _cells(line: str) -> list[str]:
     return [text(cell.strip()) for cell in line.removeprefix("| ").removesuffix(" |").split(" | ")]
 
 
-def server_headline(content: Content) -> list[str]:
-    """The header of ``server_rows``; only columns that some stage has."""
-    return [title for title, read in _COLUMNS.items() if any(read(view) for _, view in _views(content))]
+class Told(NamedTuple):
+    """A table in plain text: titles of columns, and a line for each stage that a server said something of."""
+
+    header: list[str]
+    rows: list[list[str]]
 
 
-def server_rows(content: Content) -> list[list[str]]:
-    """A line for each stage that a server said something of: its label, then plain text under ``server_headline``."""
-    shown = server_headline(content)
-    return [[label, *(_COLUMNS[title](view) or "-" for title in shown)] for label, view in _views(content)]
+def server_tables(content: Content) -> list[Told]:
+    """What the servers had to carry, then what they say of it beside the client; columns that some stage has."""
+    views = list(_views(content))
+    named = heading(points(content.summary))
+    tables = []
+    for columns in (_CARRIED, _BESIDE):
+        shown = {title: read for title, read in columns.items() if any(read(view) for _, view in views)}
+        rows = [[label, *(read(view) or "-" for read in shown.values())] for label, view in views]
+        tables += [Told([named, *shown], rows)] if shown else []
+    return tables
 
 
 def server_notes(content: Content) -> list[str]:
@@ -58,12 +66,12 @@ def server_notes(content: Content) -> list[str]:
 
 def server(content: Content) -> str:
     """What the servers said of each stage, beside what the client saw; empty if nothing was told."""
-    rows = [[text(cell) for cell in row] for row in server_rows(content)]
-    if not rows:
-        return ""
-    header = [heading(points(content.summary)), *server_headline(content)]
+    tables = (
+        table([text(cell) for cell in told.header], [[text(cell) for cell in row] for row in told.rows])
+        for told in server_tables(content)
+    )
     notes = "".join(element("li", text(note)) for note in server_notes(content))
-    return table([text(cell) for cell in header], rows) + (element("ul", notes) if notes else "")
+    return "".join(tables) + (element("ul", notes) if notes else "")
 
 
 def _views(content: Content) -> Iterator[tuple[str, Entry]]:
@@ -117,15 +125,17 @@ def _energy(view: Entry) -> str:
 
 
 #: Title of a column -> its text for a stage; "" if it was not told. Times are means in ms.
-_COLUMNS: dict[str, Callable[[Entry], str]] = {
+_CARRIED: dict[str, Callable[[Entry], str]] = {
     "running, peak": _peak("running_peak"),
     "waiting, peak": _peak("waiting_peak"),
-    "queue": _queue,
     "KV cache, peak": lambda view: _share(view["kv_cache_usage_peak"]),
     "prefix hits": _hits,
     "pre-emptions": _peak("preemptions"),
     "GPU, peak": lambda view: _share(view["gpu_utilisation_peak"]),
     "J per output token": _energy,
+}
+_BESIDE: dict[str, Callable[[Entry], str]] = {
+    "queue": _queue,
     "TTFT, client / server": _means("ttft"),
     "TPOT, client / server": _means("tpot"),
     "E2E, client / server": _means("e2el"),
