@@ -88,14 +88,21 @@ def _plain() -> Watch:
     return watch
 
 
+def _extent(progress: Progress) -> tuple[float | None, float]:
+    """The length of the bar and how much of it is done; None where turns are counted and conversations planned."""
+    planned = progress.stage.warmup_requests if progress.phase is Phase.WARMUP else progress.stage.num_requests
+    if planned:
+        return None if progress.conversations else planned, progress.totals.ended
+    return progress.stage.duration_s or 1, progress.elapsed_s
+
+
 def _bar(progress: Progress) -> Any:
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
-    planned = progress.stage.warmup_requests if progress.phase is Phase.WARMUP else progress.stage.num_requests
-    total, done = (planned, progress.totals.ended) if planned else (progress.stage.duration_s or 1, progress.elapsed_s)
+    total, done = _extent(progress)
     grid = Table.grid(padding=(0, 2))
     # As Text: in a plain string Rich would take a stage's name such as "[a]" for its own markup.
-    grid.add_row(ProgressBar(total=total, completed=min(done, total), width=24), Text(line(progress)))
+    grid.add_row(ProgressBar(total=total, completed=done if total is None else min(done, total), width=24), Text(line(progress)))
     return grid
