@@ -59,6 +59,7 @@ def test_the_schema_is_for_editors() -> None:
         ("X-User", "Łukasz", "no HTTP header can carry"),
         ("X-User", "a\r\nX-Other: b", "no HTTP header can carry"),
         ("X User", "a", "no HTTP header can carry"),
+        ("content-Length", "5", "comes with the body of each request"),
         ("X-Session-Token", "user-{conversation}", None),
         ("X-Session", "user-7", None),
     ],

@@ -91,6 +91,7 @@ def test_explicit_kinds_win(tmp_path: Path) -> None:
         ("x.jsonl", '{"title": "a"}', r"of no known kind: its keys are 'title'"),
         ("x.csv", "a,b\n1,2\n", r"of no known kind: its columns are 'a', 'b'"),
         ("x.json", "hello", r"is not JSON: it begins with 'hello'"),
+        ("x.json", '["a", "b"]', r"is a list of something else than objects: a record is"),
         ("x.json", " \n", r"is empty"),
         ("x.txt", "a\0b", r"zero bytes"),
         ("x.txt", "\x28\ufffd", None),

@@ -104,5 +104,7 @@ def _bar(progress: Progress) -> Any:
     total, done = _extent(progress)
     grid = Table.grid(padding=(0, 2))
     # As Text: in a plain string Rich would take a stage's name such as "[a]" for its own markup.
-    grid.add_row(ProgressBar(total=total, completed=done if total is None else min(done, total), width=24), Text(line(progress)))
+    grid.add_row(
+        ProgressBar(total=total, completed=done if total is None else min(done, total), width=24), Text(line(progress))
+    )
     return grid

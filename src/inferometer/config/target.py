@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from inferometer.config.frozen import Frozen
-from inferometer.config.headers import is_secret, variable
+from inferometer.config.headers import frames, is_secret, variable
 from inferometer.config.telemetry import Telemetry, Url
 
 
@@ -139,8 +139,10 @@ class Target(Frozen):
 
     @field_validator("headers")
     @classmethod
-    def _no_secret_values(cls, headers: dict[str, str]) -> dict[str, str]:
+    def _can_be_sent_and_stored(cls, headers: dict[str, str]) -> dict[str, str]:
         for name, value in headers.items():
+            if frames(name):
+                raise ValueError(f"{name} comes with the body of each request: leave it out")
             if is_secret(name) and variable(value) is None:
                 hint = f"put it into an environment variable and write {name}=$VARIABLE"
                 raise ValueError(f"{name} is a secret, and plans are stored: {hint}")

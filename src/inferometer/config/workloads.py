@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, field_validator
 
 from inferometer.config.frozen import Frozen
-from inferometer.config.headers import is_secret, is_sendable
+from inferometer.config.headers import frames, is_secret, is_sendable
 from inferometer.config.lengths import MOST_TOKENS, Lengths, RequestClass
 from inferometer.config.pauses import Pause
 
@@ -49,6 +49,8 @@ class Asking(Frozen):
         for name, value in headers.items():
             if not is_sendable(name, value):
                 raise ValueError(f"the header {name!r} has characters that no HTTP header can carry")
+            if frames(name):
+                raise ValueError(f"{name} comes with the body of each request: leave it out")
             if is_secret(name) and not PLACE.search(value):
                 hint = f"put it into an environment variable and write --header '{name}=$VARIABLE'"
                 raise ValueError(f"{name} is a secret, and plans are stored: {hint}")

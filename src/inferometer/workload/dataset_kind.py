@@ -81,6 +81,9 @@ def _container(path: Path, head: bytes, kind: Kind, prompt_key: str | None) -> C
 def _plain(path: Path, head: bytes, prompt_key: str | None) -> Container:
     """Neither JSON nor Parquet: CSV or lines of text."""
     suffix = _suffix(path)
+    if suffix in _JSON_SUFFIXES and head.lstrip().startswith(b"["):
+        hint = """a record is {"prompt": "..."}; texts alone go into a .txt file, one on a line"""
+        raise UserError(f"{path} is a list of something else than objects: {hint}")
     if suffix in _JSON_SUFFIXES:
         raise UserError(f"{path} is not JSON: it begins with {head[:40].decode('utf-8', 'replace')!r}")
     if suffix in _BY_SUFFIX:
