@@ -29,6 +29,8 @@ def test_what_the_files_say(proc: Path) -> None:
     assert told.steal_ns is not None
     assert told.steal_ns > 0
     assert ports_used_share(proc) == 0.1
+    (proc / "net" / "sockstat6").write_text("TCP6: inuse 100\nUDP6: inuse 7\n")
+    assert ports_used_share(proc) == 0.2
 
 
 def test_what_nobody_tells_is_none(tmp_path: Path) -> None:

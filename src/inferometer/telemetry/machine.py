@@ -51,10 +51,10 @@ def since(before: Reading, after: Reading) -> Reading:
 def ports_used_share(proc: Path = PROC) -> float | None:
     """TCP sockets that hold a port, those that wait for late segments included, as a share of the ephemeral ports."""
     bounds = _numbers(proc / "sys" / "net" / "ipv4" / "ip_local_port_range")
-    words = _line(proc / "net" / "sockstat", "TCP:")
-    told = dict(zip(words[::2], words[1::2], strict=False))
+    told, told_of_ipv6 = _pairs(proc / "net" / "sockstat", "TCP:"), _pairs(proc / "net" / "sockstat6", "TCP6:")
     try:
-        return (int(told["inuse"]) + int(told["tw"])) / (bounds[1] - bounds[0] + 1)
+        in_use = int(told["inuse"]) + int(told_of_ipv6.get("inuse", 0)) + int(told["tw"])
+        return in_use / (bounds[1] - bounds[0] + 1)
     except (KeyError, IndexError, ValueError, ZeroDivisionError):
         return None
 
@@ -77,6 +77,12 @@ def _numbers(path: Path) -> list[int]:
 def _line(path: Path, name: str) -> list[str]:
     """The words behind ``name`` in the first line that begins with it."""
     return next(iter(_lines(path, name)), [])
+
+
+def _pairs(path: Path, name: str) -> dict[str, str]:
+    """A line of names and values in turn."""
+    words = _line(path, name)
+    return dict(zip(words[::2], words[1::2], strict=False))
 
 
 def _table(path: Path, name: str) -> dict[str, int]:
