@@ -144,3 +144,12 @@ def test_flags_that_would_save_nothing_are_a_mistake(tmp_path):
     with pytest.raises(UserError, match="write KEY=VALUE"):
         export.check_save(saving("--save-result", "--metadata", "tp"))
     export.check_save(saving())
+
+
+def test_a_link_as_output_keeps_leading_to_its_file(here, tmp_path):
+    target, link = tmp_path / "file", tmp_path / "link.csv"
+    target.write_text("earlier")
+    link.symlink_to(target)
+    assert call(here, "--to", "csv", "--output", link) == 0
+    assert target.read_text().startswith("target,model,scenario,stage")
+    assert link.is_symlink()

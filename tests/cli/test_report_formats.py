@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import threading
 from pathlib import Path
 
 import pyarrow as pa
@@ -97,9 +99,22 @@ def test_mistakes_are_one_sentence(run: Path, capsys: pytest.CaptureFixture[str]
         ([tmp_path, "--format", "html"], "is not a run directory"),
         ([run, "--format", "pdf"], "invalid choice"),
         ([run, "--format", "html", "--output", tmp_path / "no" / "x.html"], "cannot write"),
-        ([run, "--format", "markdown", "--output", tmp_path], "cannot read"),
+        ([run, "--format", "markdown", "--output", tmp_path], "Is a directory"),
     ):
         code, _, err = said(capsys, *words)
         assert code == 2
         assert part in err
         assert len(err.strip().splitlines()) == 1, err
+
+
+@pytest.mark.parametrize("form", ["json", "markdown"])
+def test_a_pipe_as_output_stays_one(run: Path, form: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    pipe, arrived = tmp_path / "pipe", list[bytes]()
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: arrived.append(pipe.read_bytes()), daemon=True)
+    reader.start()
+    assert said(capsys, run, "--format", form, "--output", pipe)[0] == 0
+    reader.join(60)
+    assert arrived[0].startswith(b"{" if form == "json" else b"#")
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+    assert pipe.is_fifo()

@@ -67,7 +67,8 @@ def test_the_environment_of_the_job_counts_only_where_nothing_else_is_said(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BASE_URL", "http://job:1")
-    assert dry(capsys)[0]["target"]["name"] == "simulator"
+    assert cli.main(["run", "--dry-run"]) == 2
+    assert "BASE_URL is set and BENCH_MODEL is not" in capsys.readouterr().err
     monkeypatch.setenv("BENCH_MODEL", "m")
     assert dry(capsys)[0]["target"]["base_url"] == "http://job:1"
     assert dry(capsys, "--base-url", URL)[0]["target"]["base_url"] == URL

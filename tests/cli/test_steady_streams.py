@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -110,3 +111,41 @@ sys.exit(0 if taken > 2 and inherited == [True] * 3 else 7)
 """
     command = f"{sys.executable} -c '{code}' <&- >&- 2>&-"
     assert subprocess.run(["bash", "-c", command], check=False, timeout=60).returncode == 0
+
+
+FULL = Path("/dev/full")
+needs_full = pytest.mark.skipif(not FULL.exists(), reason="no device that is always full")
+
+
+@needs_full
+def test_a_full_disk_is_kept_and_told_and_stops_nothing() -> None:
+    told = io.StringIO()
+    with FULL.open("w") as stream, standard("stdout", stream), standard("stderr", told):
+        with steady() as out:
+            for _ in range(3):
+                print("x" * 100_000)
+            print("measured", file=sys.stderr)
+        assert isinstance(out.failure, OSError)
+    said = "inferometer: cannot write to standard output: No space left on device\n"
+    assert told.getvalue() == f"measured\n{said}"
+
+
+def test_a_reader_of_stdout_that_has_gone_is_no_failure() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    told = io.StringIO()
+    with os.fdopen(write, "w") as stream, standard("stdout", stream), standard("stderr", told), steady() as out:
+        print("to nobody")
+    assert out.lost
+    assert out.failure is None
+    assert told.getvalue() == ""
+
+
+@needs_full
+@pytest.mark.parametrize(("words", "code"), [("schema", 2), ("--version", 2), ("run --help", 3), ("no-such-one", 2)])
+def test_the_exit_code_tells_of_a_full_disk(words: str, code: int) -> None:
+    command = [sys.executable, "-c", "import sys; from inferometer.cli import main; sys.exit(main())", *words.split()]
+    with FULL.open("w") as full:
+        done = subprocess.run(command, check=False, timeout=120, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == code
+    assert ("No space left on device" in done.stderr) == (words != "no-such-one")

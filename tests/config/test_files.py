@@ -170,7 +170,10 @@ def test_a_plan_is_a_mapping(tmp_path: Path, text: str) -> None:
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         files.read(tmp_path / "none.yaml")
-    with pytest.raises(UserError, match="cannot read"):
+    with pytest.raises(UserError, match="is a folder, not a file"):
+        files.read(tmp_path)
+    (tmp_path / "plan.yaml").touch()
+    with pytest.raises(UserError, match=r"is a folder: if that run is to be played again, its plan is .*plan\.yaml"):
         files.read(tmp_path)
     (tmp_path / "latin.yaml").write_bytes(b"target: {name: \xff}")
     with pytest.raises(UserError, match="cannot read"):

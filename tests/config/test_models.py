@@ -2,7 +2,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from inferometer.config import models
-from inferometer.config.models import Lengths, Plan, Stage
+from inferometer.config.models import Lengths, Plan, Stage, Target
 
 MODELS = [kind for kind in vars(models).values() if isinstance(kind, type) and issubclass(kind, BaseModel)]
 
@@ -73,3 +73,7 @@ def test_headers_of_requests_hold_no_secret_and_no_line_break(name: str, value: 
         return
     with pytest.raises(ValidationError, match=said):
         Plan.model_validate(plan)
+
+
+def test_blanks_around_an_address_are_no_part_of_it() -> None:
+    assert Target(base_url=" http://127.0.0.1:8000 \n").base_url == "http://127.0.0.1:8000"

@@ -9,7 +9,7 @@ import pytest
 from inferometer.analysis import server_peaks
 from inferometer.report.html import page
 from inferometer.report.markdown import added, record
-from inferometer.report.run_context import peaks
+from inferometer.report.run_context import peaks, peaks_caption
 from inferometer.report.terminal_charts import UNICODE, WIDTH, render
 from reported_run import content, served
 
@@ -38,6 +38,18 @@ def test_peaks_are_those_of_all_replicas_at_one_moment() -> None:
     assert "50.0 % (of one replica 90.0 %)" in page(served())
     found = server_peaks.peaks(served().summary)
     assert {name: peak.stage for name, peak in found.items()}["requests_running"] == 2
+
+
+def test_zeros_of_samples_that_missed_every_request_are_no_peaks() -> None:
+    made = served()
+    for stage in made.summary["stages"]:
+        for engine in ((stage["server"] or {}).get("engines") or {}).values():
+            for name in engine["gauges"].keys() & {"requests_running", "requests_waiting"}:
+                engine["gauges"][name] |= {"peak": 0.0, "mean": 0.0, "peak_of_one": 0.0}
+    found = dict(peaks(made))
+    assert not {"Requests running", "Requests waiting"} & set(found)
+    assert {"KV cache used", "GPU temperature"} <= set(found)  # these were seen
+    assert peaks_caption(made) == "highest of the samples, about one a second"
 
 
 def test_without_telemetry_there_are_no_peaks() -> None:

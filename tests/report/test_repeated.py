@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from typing import Any
 
 import pytest
@@ -16,8 +17,10 @@ from inferometer.report.charts import trade
 from inferometer.report.console import render
 from inferometer.report.html import page
 from inferometer.report.markdown import record
+from inferometer.report.plots import pictures
 from inferometer.report.points import points, stages_csv
 from inferometer.report.run_context import context_rows
+from inferometer.report.tables import sweep
 from reported_run import content, plan, rows
 
 LEVELS = (4, 8, 4, 8)
@@ -48,6 +51,18 @@ def test_a_line_for_each_load_with_the_spread(summary: dict[str, Any]) -> None:
     ]
     assert lines[2].count("±") == 9
     assert len({len(line) for line in lines[:4]}) == 1
+
+
+def test_each_stage_stands_with_its_round(summary: dict[str, Any]) -> None:
+    lines = sweep(summary).splitlines()
+    told = [[cell.strip() for cell in line.split("|")[1:3]] for line in (lines[0], *lines[2:6])]
+    assert told == [["concurrency", "round"], ["4", "1"], ["8", "1"], ["4", "2"], ["8", "2"]]
+
+
+def test_pictures_draw_each_load_once(summary: dict[str, Any]) -> None:
+    drawn = {picture.name: json.dumps(picture.spec) for picture in pictures(content(summary=summary))}
+    assert '"4"' in drawn["throughput_vs_latency"]
+    assert "#1" not in drawn["throughput_vs_latency"]
 
 
 def test_lines_through_loads_go_by_load_and_not_by_the_order_of_play(summary: dict[str, Any]) -> None:

@@ -33,7 +33,8 @@ def summary_of(directory: Path, rows: pa.Table | Frame | None = None) -> dict[st
     ``rows`` are those of ``requests_of``, if they are at hand.
     """
     if not (directory / store.PLAN).exists():
-        raise UserError(f"{directory} is not a run directory: it has no {store.PLAN}")
+        why = f"it has no {store.PLAN}" if directory.is_dir() else "there is no such folder"
+        raise UserError(f"{directory} is not a run directory: {why}")
     plan = files.read_plan(directory / store.PLAN)
     context = context_of(directory)
     workers = msgspec.convert(context.get("workers", []), list[WorkerStage])

@@ -38,22 +38,36 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise ``UserError`` with the nearest flag, if a flag is unknown."""
-        unknown = re.match(r"unrecognized arguments: (--[^\s=]+)", message)
-        near = difflib.get_close_matches(unknown[1], self.flags(), 1) if unknown else []
+        unknown = re.match(r"unrecognized arguments: (--[^\s=]+)|.*invalid choice: '([^']+)'", message)
+        word = (unknown[1] or unknown[2]) if unknown else ""
+        near = difflib.get_close_matches(word, [*self.flags(), *self.commands()], 1) if word else []
         hint = f"did you mean {near[0]}? " if near else ""
         raise UserError(f"{message}; {hint}see {self.prog} --help")
+
+    def commands(self) -> dict[str, Parser]:
+        """Its commands by name."""
+        tables = [action.choices for action in self._actions if isinstance(action.choices, dict)]
+        return {name: one for table in tables for name, one in table.items() if isinstance(one, Parser)}
 
     def flags(self) -> list[str]:
         """Every flag of this parser and of its commands."""
         own = [flag for action in self._actions for flag in action.option_strings]
-        tables = [action.choices for action in self._actions if isinstance(action.choices, dict)]
-        return own + [flag for commands in tables for command in commands.values() for flag in command.flags()]
+        return own + [flag for command in self.commands().values() for flag in command.flags()]
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 1, 2, 3, 4 or 130 as documented in docs/exit-codes.md."""
-    with steady():
-        return _command(sys.argv[1:] if argv is None else argv)
+    args = sys.argv[1:] if argv is None else argv
+    try:
+        with steady() as out:
+            code = _command(args)
+    except SystemExit:  # of --help and --version
+        if out.failure is None:
+            raise
+        code = 0
+    if out.failure is None or code in (2, 130):
+        return code
+    return 3 if args[:1] == ["run"] else 2
 
 
 def _command(args: list[str]) -> int:

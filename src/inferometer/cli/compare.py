@@ -168,9 +168,13 @@ def _rule_cases(checked: Sequence[tuple[Rule, Row]], *, strict: bool) -> list[Ca
         if row.outcome == "not judged" and not strict:
             print(f"inferometer: note: {rule.text}: {row.sentence}", file=sys.stderr)
     return [
-        Case(f"{row.label}: {row.stage}", rule.text, row.outcome not in bad, row.sentence, row.outcome != "not judged")
+        Case(f"{row.label}: {row.stage}", rule.text, row.outcome not in bad, row.sentence, row.outcome not in _OPEN)
         for rule, row in checked
     ]
+
+
+#: Outcomes of figures that noise hides: nothing was broken, and nothing shown.
+_OPEN = ("unclear", "not judged")
 
 
 def _default_cases(options: argparse.Namespace, comparison: Comparison) -> list[Case]:
@@ -185,7 +189,7 @@ def _default_cases(options: argparse.Namespace, comparison: Comparison) -> list[
             row.figure,
             row.outcome != "regression",
             row.sentence,
-            row.outcome != "not judged",
+            row.outcome not in _OPEN,
         )
         for row in comparison.rows
     ]

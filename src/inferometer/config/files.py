@@ -65,6 +65,10 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"no such file: {path}") from None
+    except IsADirectoryError:
+        plan = path / "plan.yaml"
+        hint = f": if that run is to be played again, its plan is {plan}" if plan.exists() else ", not a file"
+        raise UserError(f"{path} is a folder{hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path}: {error}") from None
 

@@ -150,7 +150,7 @@ class Target(Frozen):
 
     @field_validator("base_url")
     @classmethod
-    def _no_credentials(cls, base_url: str) -> str:
+    def _without_credentials(cls, base_url: str) -> str:
         if "@" in base_url.partition("://")[2].partition("/")[0]:
             raise ValueError("a password in the URL would be stored: use api_key_env, or a header with =$VARIABLE")
-        return base_url
+        return base_url.strip()  # a blank comes along with copies and variables

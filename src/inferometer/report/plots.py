@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import altair as alt
 
 from inferometer.analysis.metrics import BY_NAME
+from inferometer.analysis.rounds import view
 from inferometer.report import charts, panels
 from inferometer.report.content import Content, title
 from inferometer.report.points import Axis, Point, points
@@ -40,7 +41,7 @@ class Picture(NamedTuple):
 
 def pictures(content: Content) -> Iterator[Picture]:
     """Every chart that the run has data for."""
-    rows = [_with_rates(row) for row in points(content.summary)]
+    rows = [_with_rates(row) for row in points(view(content.summary))]
     yield from _sweeps(content, rows, _QPS, "qps")
     if rows and all(row["concurrency"] for row in rows):
         yield from _sweeps(content, rows, _CONCURRENCY, "concurrency")

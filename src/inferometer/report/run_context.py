@@ -109,6 +109,12 @@ def _pattern(summary: dict[str, Any]) -> str:
     return "; ".join([*told, *([f"each {_range(often)} times"] if often else [])])
 
 
+def peaks_caption(content: Content) -> str:
+    """What a peak is: samples may miss what lies between them."""
+    interval_s = ((content.plan.get("target") or {}).get("telemetry") or {}).get("interval_s") or 1.0
+    return f"highest of the samples, about one {'a second' if interval_s == 1 else f'every {interval_s:g} s'}"
+
+
 def peaks(content: Content) -> list[tuple[str, str]]:
     """(name of a server figure, its peak) over all stages, of all replicas together at one moment."""
     found = server_peaks.peaks(content.summary)

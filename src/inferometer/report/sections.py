@@ -47,14 +47,22 @@ def tiles(content: Content) -> str:
         where = f" at {_where(best)}" if len(rows) > 1 else ""
         found.append((f"{best['output_tokens_per_s']:,.0f} tok/s", f"highest output throughput{where}"))
         if best.get("ttft_p95_ms") is not None:
-            found.append((f"{short(best['ttft_p95_ms'])} ms", f"TTFT p95{' there' if where else ''}"))
+            found.append(
+                (f"{short(best['ttft_p95_ms'])}{_few(best, 'ttft_p95')} ms", f"TTFT p95{' there' if where else ''}")
+            )
         if best.get("itl_p95_ms") is not None:
-            found.append((f"{short(best['itl_p95_ms'])} ms", f"ITL p95{' there' if where else ''}"))
+            found.append(
+                (f"{short(best['itl_p95_ms'])}{_few(best, 'itl_p95')} ms", f"ITL p95{' there' if where else ''}")
+            )
     attained = [row["attainment"] for row in rows if row["attainment"] is not None]
     if attained:
         found.append((f"{100 * min(attained):.1f} %", "SLO attainment, lowest of all stages"))
     inside = [element("div", element("b", text(a)) + element("span", text(b)), cls="tile") for a, b in found]
     return element("div", "".join(inside), cls="tiles")
+
+
+def _few(row: dict[str, Any], name: str) -> str:
+    return FEW if row.get(f"{name}_low_ms") is None else ""
 
 
 def _where(row: dict[str, Any]) -> str:
@@ -94,9 +102,8 @@ def sweep_table(content: Content) -> str:
         cells = [text(row["label"]), _cell(row["requests_per_s"], per_second), _cell(row["output_tokens_per_s"], whole)]
         for name, show in (("ttft", short), ("itl", short), ("e2el", whole)):
             for percent in ("p50", "p95"):
-                few = FEW if row.get(f"{name}_{percent}_low_ms") is None else ""
                 value = row.get(f"{name}_{percent}_ms")
-                cells.append(_cell(value, show) + (few if value is not None else ""))
+                cells.append(_cell(value, show) + ("" if value is None else _few(row, f"{name}_{percent}")))
         rows.append([*cells, str(row["failed"]), _word(row["verdict"])])
     note = element("p", f"Latencies in ms. {FEW} too few samples for a 95 % interval.", cls="soft")
     return table(header, rows) + note

@@ -49,6 +49,9 @@ def sweep(summary: dict[str, Any]) -> str:
     first = columns.pop() if len(columns) == 1 else "load"
     rows = [[level(stage["load"]), *_numbers(stage)] for stage in stages]
     header = [first, *SWEEP_HEADER]
+    if played := _rounds(summary):
+        header = [first, "round", *SWEEP_HEADER]
+        rows = [[load, str(played[stage["stage"]]), *row] for (load, *row), stage in zip(rows, stages, strict=True)]
     if any(stage.get("name") for stage in stages):
         header = ["stage", *header]
         rows = [[as_cell(stage.get("name") or ""), *row] for row, stage in zip(rows, stages, strict=True)]
@@ -58,6 +61,12 @@ def sweep(summary: dict[str, Any]) -> str:
     table = markdown(header, rows)
     notes = ["Latencies in ms.", f"{FEW} too few samples for a 95 % interval."]
     return f"{table}\n\n{' '.join(notes if FEW in table else notes[:1])}"
+
+
+def _rounds(summary: dict[str, Any]) -> dict[int, int]:
+    """The round in which each stage was played, by its number; empty if nothing was repeated."""
+    groups = summary.get("repeats") or ()
+    return {stage: place for group in groups for place, stage in enumerate(group["stages"], 1)}
 
 
 def by_model(models: Sequence[dict[str, Any]]) -> str:

@@ -39,7 +39,10 @@ def test_every_variable_does_something() -> None:
 
 
 def test_one_variable_alone_is_not_enough_to_send_load_somewhere() -> None:
-    assert from_environment({"BASE_URL": "http://x:1"}) is None
+    assert from_environment({}) is None
+    for told, missing in (("BASE_URL", "BENCH_MODEL"), ("BENCH_MODEL", "BASE_URL")):
+        with pytest.raises(UserError, match=f"{told} is set and {missing} is not"):
+            from_environment({told: "x"})
     assert from_environment({"BASE_URL": "http://x:1", "BENCH_MODEL": "m"}) == "platform"
 
 

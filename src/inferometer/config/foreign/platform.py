@@ -7,10 +7,11 @@ from typing import Any
 
 from inferometer.config.foreign.translated import Translated, Where
 from inferometer.config.stages import DEFAULT_LADDER
+from inferometer.errors import UserError
 
 #: What the Job measures if its ConfigMap says nothing.
 USUAL = {"BASE_URL": "http://raw-vllm:8000", "BENCH_MODEL": "qwen2.5-0.5b-instruct", "ENDPOINT": "/v1/chat/completions"}
-#: Both have to be there before a run without any flag goes to a server: the first alone is too common a name.
+#: Both have to be there before a run without any flag goes to a server: one alone may be meant for something else.
 TELLING = ("BASE_URL", "BENCH_MODEL")
 
 
@@ -20,8 +21,15 @@ def looks_like(_: Mapping[str, Any]) -> bool:
 
 
 def alone(environment: Mapping[str, str]) -> bool:
-    """Whether the environment says which server is meant."""
-    return all(environment.get(name) for name in TELLING)
+    """Whether the environment says which server is meant. Raises ``UserError`` if it says half of it."""
+    told = [name for name in TELLING if environment.get(name)]
+    if len(told) == 1:
+        missing = next(name for name in TELLING if name not in told)
+        raise UserError(
+            f"{told[0]} is set and {missing} is not: set both to measure that server, or give --base-url, or "
+            "--target simulator to practise"
+        )
+    return bool(told)
 
 
 def translate(_: Mapping[str, Any], where: Where, environment: Mapping[str, str]) -> Translated:  # noqa: ARG001
