@@ -210,6 +210,27 @@ def test_throughput_that_follows_the_load_leaves_room(ratio: float, levels: int)
     assert read(shape([10 * ratio**n for n in range(levels)])).bound == "under-used"
 
 
+@given(st.floats(2.01, 10.0))
+def test_no_step_gains_more_than_the_load_it_added(ratio: float) -> None:
+    """Arrivals that are drawn are not quite the load of the plan."""
+    texts = [finding.text for finding in read(shape([10, 10 * ratio])).findings]
+    assert sum("throughput followed the load" in text for text in texts) == 2
+    assert not any("gained" in text for text in texts)
+
+
+@pytest.mark.parametrize(("running", "says"), [(0.0, False), (1.0, True)])
+def test_samples_that_saw_no_request_run_are_no_evidence(running: float, says: bool) -> None:
+    run = summary_of(np.random.default_rng(0), 2, 8)
+    for number, stage in enumerate(run["stages"]):
+        told = {"running_peak": running, "waiting_peak": 0.0, "kv_cache_usage_peak": 0.0, "gpu_utilisation_peak": 0.4}
+        stage["server"] = told
+        stage["verdict"]["verdict"] = "VALID"
+        stage["throughput"]["output_tokens_per_s"] = 100.0 * (number + 1)
+    text = read(facts_of(run)).findings[0].text
+    assert "GPU utilisation peaks at 40 %" in text
+    assert [word in text for word in ("running at most", "waiting at most", "KV-cache")] == [says] * 3
+
+
 def test_what_is_not_told_is_not_zero() -> None:
     lonely = read([{"load": 8, "output_tokens_per_s": 100}])
     assert lonely.bound == "unclear"

@@ -295,6 +295,27 @@ def test_tokens_that_do_not_add_up_are_said(server: float, says: str) -> None:
     assert says in found["notes"][0]
 
 
+@pytest.mark.parametrize(("last_s", "said"), [(18.8, "1.2 s"), (20.0, None), (20.1, None)])
+def test_counters_that_end_before_the_requests_do_are_not_compared(last_s: float, said: str | None) -> None:
+    """A killed run has rows that are younger than the last sample; histograms have means all the same."""
+    samples = {9.0: (0.0, 0.0, 0.0, 0.0), last_s: (1.5, 10.0, 10.0, 10.0)}
+    tokens = told("generation_tokens", {9: 0, last_s: 300})
+    found = view(up(*samples), tokens, histogram("ttft_s", samples), seen=Seen(150.0, output_tokens=640))
+    assert "ttft" in found["compared"]
+    assert ("output_tokens" in found["compared"]) == (said is None)
+    if said:
+        assert found["notes"] == [f"the server last answered {said} before the end: its counters are not compared"]
+    else:
+        assert found["notes"][0].startswith("the server counted 300 generated tokens and this client 640")
+
+
+def test_the_replica_that_fell_silent_first_says_how_much_is_missing() -> None:
+    both = [*told("generation_tokens", {9: 0, 20.1: 300}), *told("generation_tokens", {9: 0, 15: 40}, replica="b")]
+    found = view(up(9, 20.1), up(9, 15, replica="b"), both, seen=Seen(output_tokens=640))
+    assert found["compared"] == {}
+    assert found["notes"] == ["the server last answered 5 s before the end: its counters are not compared"]
+
+
 def test_what_a_prometheus_cannot_tell_apart_is_said_with_its_interval() -> None:
     samples = {5.0: 0, 10.0: 0, 15.0: 300, 20.0: 900}
     told_of = told("generation_tokens", samples, replica="prometheus:a")

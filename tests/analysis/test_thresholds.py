@@ -51,6 +51,7 @@ def test_a_threshold_is_read(text: str, name: str, limit: float, stage: str | No
         ("ttft_p95_ms", "write NAME<=VALUE"),
         ("ttft_p95_ms=200", "write NAME<=VALUE"),
         ("ttff_p95_ms<=200", "did you mean ttft_p95_ms?"),
+        ("foo<=1", "'foo' is no figure of a stage: all are listed in docs/compare.md"),
         ("sucess_rate>=1", "did you mean success_rate?"),
         ("ttft_p95_ms>=200", "lower is better"),
         ("success_rate<=0.9", "higher is better"),

@@ -12,6 +12,9 @@ LEAST_SAMPLES = 10
 #: Token counts of client and server that differ by more than this: gauges are not of all our requests, or of others'.
 TOKENS_DIFFER = 0.05
 
+#: Peaks of an engine that had requests: samples between which all of them ran have 0 there.
+MISSED = ("running_peak", "waiting_peak", "kv_cache_usage_peak")
+
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
     """What the server said of one stage; shares are of 1, None: not told."""
@@ -91,8 +94,14 @@ def _facts(stage: Mapping[str, Any]) -> dict[str, Any]:
         **{name: value for name, value in latencies.items() if name in Facts.__struct_fields__},
         "output_tokens_mean": stage["lengths"]["output_tokens"]["got_mean_tokens"],
         "in_flight_mean": rates.get("mean_in_flight") if _of_ours(told) else None,
-        "server": {name: told.get(name) for name in Server.__struct_fields__},
+        "server": {name: value for name, value in _shown(told).items() if name in Server.__struct_fields__},
     }
+
+
+def _shown(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What samples of a stage with successes show: where none of them saw a request run, peaks of 0 show nothing."""
+    unseen = MISSED if told.get("running_peak") == 0 else ()
+    return {name: value for name, value in told.items() if value != 0 or name not in unseen}
 
 
 def _of_ours(told: Mapping[str, Any]) -> bool:

@@ -1,4 +1,7 @@
-"""The highest that servers said of themselves over a whole run: of all replicas together at one moment."""
+"""The highest that servers said of themselves over a whole run: of all replicas together at one moment.
+
+It is the highest of samples, about one a second: what came and went between two of them is not in it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from inferometer.analysis.server_metrics import SERVER_METRICS
+
+#: Gauges of an engine that are 0 in every sample if all requests ran between two of them.
+MISSED = ("requests_running", "requests_waiting", "kv_cache_usage")
 
 
 class Peak(NamedTuple):
@@ -24,9 +30,10 @@ class Peak(NamedTuple):
 def peaks(summary: Mapping[str, Any]) -> dict[str, Peak]:
     """The peak of each gauge over the stages of a summary; how replicas add up is a column of ``SERVER_METRICS``.
 
+    Where no sample saw a request run though some succeeded, 0 is no peak, and is left out.
     Of engines it is the one that is compared with the client, of GPUs the first source that told of them.
     """
-    told = [(stage["stage"], _gauges(stage["server"])) for stage in summary["stages"] if stage.get("server")]
+    told = [(stage["stage"], _seen(stage)) for stage in summary["stages"] if stage.get("server")]
     found: dict[str, Peak] = {}
     for name, metric in SERVER_METRICS.items():
         values = [(gauges[name]["peak"], stage) for stage, gauges in told if name in gauges]
@@ -37,6 +44,15 @@ def peaks(summary: Mapping[str, Any]) -> dict[str, Peak]:
         apart = metric.combine == "mean" and of_one > value
         found[name] = Peak(value, metric.unit, stage, of_one if apart else None)
     return found
+
+
+def _seen(stage: Mapping[str, Any]) -> dict[str, Any]:
+    """The gauges of a stage, less those whose samples missed all of its requests."""
+    gauges = _gauges(stage["server"])
+    running = gauges.get("requests_running")
+    if running is None or running["peak"] > 0 or not stage["counts"]["ok"]:
+        return gauges
+    return {name: gauge for name, gauge in gauges.items() if name not in MISSED or gauge["peak"] > 0}
 
 
 def _gauges(view: Mapping[str, Any]) -> dict[str, Any]:

@@ -64,7 +64,8 @@ def server_view(told: Told, span: Span, seen: Seen) -> dict[str, Any] | None:
     if not engines and not gpus:
         return None
     first = next(iter(engines), None)
-    compared = {} if first is None else _compared(engines[first], seen)
+    silent_s = 0.0 if first is None else _silent_s(told, first, span)
+    compared = {} if first is None else _compared(engines[first], seen, counters=silent_s == 0)
     return {
         **_peaks(engines[first] if first else {}, next(iter(gpus.values()), {})),
         "engines": engines,
@@ -72,7 +73,11 @@ def server_view(told: Told, span: Span, seen: Seen) -> dict[str, Any] | None:
         "compared_with": first,
         "compared": compared,
         "replicas": _replicas(told, span),
-        "notes": [*_notes(engines, compared, first, _interval_s(told, first)), *_gaps(told, span)],
+        "notes": [
+            *_notes(engines, compared, first, _interval_s(told, first)),
+            *_not_compared(silent_s),
+            *_gaps(told, span),
+        ],
     }
 
 
@@ -259,18 +264,18 @@ _TOTALS = (
 )
 
 
-def _compared(engine: dict[str, Any], seen: Seen) -> dict[str, Any]:
-    """Means in ms and totals of both sides, client less server; only what both know.
+def _compared(engine: dict[str, Any], seen: Seen, *, counters: bool) -> dict[str, Any]:
+    """Means in ms and totals of both sides, client less server; only what both know. No totals without ``counters``.
 
     The difference of TTFT is the network and what waits before the server's clock starts or behind where it stops.
     """
     found: dict[str, Any] = {}
-    counted = _by_seconds(engine, seen)
+    counted = _by_seconds(engine, seen) if counters else {}
     for name, theirs, ours in _LATENCIES:
         server, client = engine["histograms"].get(theirs, {}).get("mean_ms", counted.get(name)), getattr(seen, ours)
         if server is not None and client is not None:
             found[name] = {"client_mean_ms": client, "server_mean_ms": server, "difference_ms": client - server}
-    for name, theirs, ours in _TOTALS:
+    for name, theirs, ours in _TOTALS if counters else ():
         told, client = engine["counters"].get(theirs), getattr(seen, ours)
         if told is not None and client is not None:
             found[name] = {"client": client, "server": told["gain"], "difference": client - told["gain"]}
@@ -294,6 +299,23 @@ def _by_seconds(engine: dict[str, Any], seen: Seen) -> dict[str, float]:
 
 def _apart(client: float, server: float) -> bool:
     return abs(client - server) > TOKENS_DIFFER * max(client, server, 1)
+
+
+def _silent_s(told: Told, source: str, span: Span) -> float:
+    """Seconds from the last answer that counts to the end of the stage, of the replica where they are most; 0: none.
+
+    A run that was killed asked nothing at its end, and rows of the client are younger than the last sample.
+    """
+    replicas = {key.replica for name in SERVER_METRICS for key in _tracks(told, source, name)}
+    known = [edge for replica in replicas if (edge := edges(told.asked[replica], span)) is not None]
+    return max((max(0.0, span.end_ns - last_ns) / _NS_PER_S for _, last_ns in known), default=0.0)
+
+
+def _not_compared(silent_s: float) -> Sequence[str]:
+    if not silent_s:
+        return ()
+    told = f"{silent_s:.2g}" if silent_s < 10 else f"{silent_s:.0f}"
+    return (f"the server last answered {told} s before the end: its counters are not compared",)
 
 
 def _interval_s(told: Told, source: str | None) -> float | None:
@@ -326,7 +348,7 @@ def _notes(engines: dict[str, Any], compared: dict[str, Any], first: str | None,
                 f" counted as one. Leave pauses (--stage-pause {2 * interval_s:.3g}), or have the server asked itself."
             )
         notes.append(
-            f"{first} counted {tokens['server']:.0f} generated tokens and this client {tokens['client']:.0f}: {why}"
+            f"the server counted {tokens['server']:.0f} generated tokens and this client {tokens['client']:.0f}: {why}"
         )
     ttft = compared.get("ttft")
     if first is not None and ttft and "ttft_s" not in engines[first]["histograms"]:

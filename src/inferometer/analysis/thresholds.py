@@ -161,7 +161,7 @@ STATISTICS = ("mean", "p50", "p95", "p99")
 
 
 def figure(name: str) -> Figure:
-    """The figure of this name, with or without ``_ms``. Raises ``UserError`` with the nearest name that there is."""
+    """The figure of this name, with or without ``_ms``. Raises ``UserError`` with a near name, if there is one."""
     plain = ALIASES.get(name, name)
     if plain in PLAIN:
         return PLAIN[plain]
@@ -169,8 +169,9 @@ def figure(name: str) -> Figure:
     if latency and latency[1] in BY_NAME and latency[2] != "p0":
         return _latency(latency[1], latency[2])
     known = [*PLAIN, *ALIASES, *(f"{metric}_{statistic}_ms" for metric in BY_NAME for statistic in STATISTICS)]
-    near = difflib.get_close_matches(name, known, 1, 0.0)[0]
-    raise UserError(f"{name!r} is no figure of a stage: did you mean {near}? All are listed in docs/compare.md")
+    near = difflib.get_close_matches(name, known, 1, 0.6)
+    hint = f": did you mean {near[0]}? All" if near else ": all"
+    raise UserError(f"{name!r} is no figure of a stage{hint} are listed in docs/compare.md")
 
 
 def _latency(metric: str, statistic: str) -> Figure:

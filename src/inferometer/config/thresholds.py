@@ -50,8 +50,9 @@ def sign(name: str) -> str:
         return ">="
     if name == "error_rate" or _LATENCY.fullmatch(name):
         return "<="
-    near = difflib.get_close_matches(name, (*_USUAL, "error_rate"), 1, 0.0)[0]
-    raise ValueError(f"{name!r} is no figure of a stage: did you mean {near}?")
+    near = difflib.get_close_matches(name, (*_USUAL, "error_rate"), 1)
+    hint = f"did you mean {near[0]}?" if near else "all are listed in docs/compare.md"
+    raise ValueError(f"{name!r} is no figure of a stage: {hint}")
 
 
 def checked(text: str) -> str:

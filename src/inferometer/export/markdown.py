@@ -59,7 +59,7 @@ def record(run: Run) -> str:
         "## Results",
         sweep(run.summary) if stages else "No stage was played.",
         *(by_model(stage["models"]) for stage in stages if stage["models"]),
-        "Resource peaks over the run:",
+        "Resource peaks over the run (highest of the samples):",
         markdown(("", "peak"), [[name, value] for name, value in peaks(run).items()]),
         "## What the numbers say",
         reading,

@@ -15,7 +15,7 @@ from inferometer.report.content import Content, Judged, started, title, verdict
 from inferometer.report.groups import tables
 from inferometer.report.indicators import slo_rows
 from inferometer.report.points import labels
-from inferometer.report.run_context import context_rows, peaks
+from inferometer.report.run_context import context_rows, peaks, peaks_caption
 from inferometer.report.stage_tables import server_notes, server_tables
 from inferometer.report.tables import in_markdown, markdown, sweep
 
@@ -129,7 +129,7 @@ def _server(content: Content) -> Iterator[str]:
 
 def _peaks(content: Content) -> Iterator[str]:
     if rows := peaks(content):
-        yield "Resource peaks over the run:"
+        yield f"Resource peaks over the run ({peaks_caption(content)}):"
         yield markdown(("", "peak"), rows)
 
 

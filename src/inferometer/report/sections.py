@@ -12,7 +12,7 @@ from inferometer.report.content import Content, Judged, verdict
 from inferometer.report.indicators import mlperf_rows, slo_rows
 from inferometer.report.markup import element, inline, markdown, table, text
 from inferometer.report.points import heading, labels, points
-from inferometer.report.run_context import context_rows, peaks
+from inferometer.report.run_context import context_rows, peaks, peaks_caption
 from inferometer.report.tables import FEW, per_second, short, whole
 
 #: What a verdict says to a reader who sees it for the first time.
@@ -79,8 +79,10 @@ def run_context(content: Content) -> str:
     )
     whole_table = element("table", element("tbody", lines), cls="facts")
     peak_rows = [[text(name), text(value)] for name, value in peaks(content)]
-    beside = element("h3", "Resource peaks") + table(("server", "peak"), peak_rows) if peak_rows else ""
-    return element("div", whole_table, cls="wide") + beside
+    if not peak_rows:
+        return element("div", whole_table, cls="wide")
+    beside = element("h3", "Resource peaks") + element("p", text(peaks_caption(content)), cls="soft")
+    return element("div", whole_table, cls="wide") + beside + table(("server", "peak"), peak_rows)
 
 
 def reading(content: Content) -> str:
