@@ -142,6 +142,7 @@ def _charts(asked: Asked) -> Summary:
 
 def _markdown(asked: Asked) -> Summary:
     """A file of records keeps those of other runs."""
+    from inferometer.records.saving import is_replaced
     from inferometer.report.markdown import added, record
 
     content, output = content_of(asked.directory, asked.thresholds), asked.output
@@ -149,7 +150,7 @@ def _markdown(asked: Asked) -> Summary:
         print(record(content), end="")
         return content.summary
     try:
-        before = output.read_text("utf-8") if output.exists() else ""
+        before = output.read_text("utf-8") if is_replaced(output) and output.exists() else ""
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {output}, to which the record should be added: {error}") from None
     _write(output, added(before, record(content)).encode())
@@ -280,9 +281,9 @@ def _write(path: Path, content: bytes) -> None:
 
 def _save(path: Path, content: bytes) -> None:
     """A reader never sees half of a file."""
-    partial = path.with_name(path.name + ".partial")
+    from inferometer.records.saving import save
+
     try:
-        partial.write_bytes(content)
-        partial.replace(path)
+        save(path, [content])
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from None

@@ -6,8 +6,10 @@ A terminal is closed, its connection is lost, the reader of a pipe has gone or s
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
+import stat
 import sys
 from collections.abc import Iterator
 from queue import SimpleQueue
@@ -29,6 +31,8 @@ class Post(NamedTuple):
 class Steady:
     """A text stream on which writing neither fails nor waits. Once its reader has gone, what is written goes to nobody.
 
+    ``failure`` is why it could not be written to, if the reader is not gone: the disk is full, say.
+
     Texts wait in a queue, which ``deliver`` empties in another thread. ``most_waiting``: leave out what comes when
     there are more of them.
     """
@@ -38,6 +42,7 @@ class Steady:
         self._queue = queue
         self._most_waiting = most_waiting
         self.lost = False
+        self.failure: OSError | None = None
 
     def write(self, text: str) -> int:
         """Put the text into the queue."""
@@ -56,32 +61,36 @@ class Steady:
             except UnicodeEncodeError as error:
                 self._stream.write(text.encode(error.encoding, "replace").decode(error.encoding))
             self._stream.flush()
-        except OSError:  # EIO: the terminal is gone; EPIPE: the reader is
+        except OSError as error:
             self.lost = True
-            _redirect_to_nobody(self._stream.fileno())  # what is still in the buffer goes there too, at exit
+            number = self._stream.fileno()
+            if not _is_gone(error, number):
+                self.failure = error
+            _redirect_to_nobody(number)  # what is still in the buffer goes there too, at exit
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
 
 @contextlib.contextmanager
-def steady() -> Iterator[None]:
-    """Make stdout and stderr ``Steady``.
+def steady() -> Iterator[Steady]:
+    """Make stdout and stderr ``Steady``; the former is what the block gets.
 
-    The end of the block waits for the readers, who may take their time, as long as there are any.
+    The end of the block waits for the readers, who may take their time, as long as there are any. Then it says on
+    stderr why stdout could not be written to, if so.
     """
     _fill_gaps()
     queue: SimpleQueue[Post | None] = SimpleQueue()
     with contextlib.ExitStack() as stack:
         out = Steady(_open(sys.stdout), queue, float("inf"))
         err = Steady(_open(sys.stderr), queue, MOST_WAITING)
-        courier = Thread(target=_deliver, args=(queue,), daemon=True)
+        courier = Thread(target=_deliver, args=(queue, out, err), daemon=True)
         courier.start()
         stack.callback(courier.join)
         stack.callback(queue.put, None)
         stack.enter_context(contextlib.redirect_stdout(cast("IO[str]", out)))
         stack.enter_context(contextlib.redirect_stderr(cast("IO[str]", err)))
-        yield
+        yield out
 
 
 @contextlib.contextmanager
@@ -95,10 +104,19 @@ def outliving_terminals() -> Iterator[None]:
         signal.signal(signal.SIGHUP, before)
 
 
-def _deliver(queue: SimpleQueue[Post | None]) -> None:
+def _deliver(queue: SimpleQueue[Post | None], out: Steady, err: Steady) -> None:
     """Both streams in one order, as a terminal that shows both has to have it."""
     while (post := queue.get()) is not None:
         post.to.deliver(post.text)
+    if out.failure is not None:
+        err.deliver(f"inferometer: cannot write to standard output: {out.failure.strerror}\n")
+
+
+def _is_gone(error: OSError, number: int) -> bool:
+    """Whether nobody is left to read: the pipe's or the socket's reader has gone, or the terminal has."""
+    if error.errno == errno.EIO:  # of a file it is the disk's
+        return stat.S_ISCHR(os.fstat(number).st_mode)
+    return error.errno in (errno.EPIPE, errno.ECONNRESET)
 
 
 def _open(stream: IO[str] | None) -> IO[str]:

@@ -14,7 +14,7 @@ from inferometer.config.foreign.origin import Origin, parsed
 from inferometer.errors import UserError
 from inferometer.export.documents import Document, encoded
 from inferometer.export.run import Run
-from inferometer.records import store
+from inferometer.records import saving, store
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -66,7 +66,7 @@ def write_one(document: Document, path: Path | None) -> None:
 def append(document: Document, path: Path) -> None:
     """Put a document behind what a file has, with a line end in between. Raises ``UserError``."""
     try:
-        if path.exists() and path.stat().st_size:
+        if saving.is_replaced(path) and path.exists() and path.stat().st_size:
             with path.open("ab") as file:
                 file.write(b"\n")
                 file.writelines(encoded(document.pieces))
@@ -78,12 +78,9 @@ def append(document: Document, path: Path) -> None:
 
 def _write(document: Document, path: Path) -> Path:
     """A reader never sees half a file."""
-    partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.writelines(encoded(document.pieces))
-        partial.replace(path)
+        saving.save(path, encoded(document.pieces))
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; name another place with --output") from None
     return path

@@ -28,6 +28,7 @@ import pyarrow.parquet
 
 from inferometer.config.models import Phase
 from inferometer.errors import UserError
+from inferometer.records import saving
 from inferometer.records.record import COLUMNS, Clock, Outcome, Record, column
 
 SCHEMA = pa.schema(
@@ -358,9 +359,7 @@ def plan_digest(directory: Path) -> str:
 
 def write_json(path: Path, document: Any) -> None:
     """Write strict JSON so that a reader never sees half a file."""
-    partial = path.with_name(path.name + ".partial")
     try:
-        partial.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
-        os.replace(partial, path)  # noqa: PTH105 (a name for what Path.replace hides: atomic on POSIX)
+        saving.save(path, [(json.dumps(document, indent=1, allow_nan=False) + "\n").encode()])
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from None
