@@ -17,7 +17,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,8 +30,11 @@ from inferometer.config.models import Phase
 from inferometer.workload.asks import Materials
 from inferometer.workload.sources import asks_of
 from inferometer.workload.tokens import WORDS, PromptSpec
+from processes import simulating
 
 COMMAND = str(Path(sys.executable).parent / "inferometer")
+#: A known timeline, and room for the longest prompt.
+SIMULATOR = ("--exact", "--ttft-ms", 20, "--itl-ms", 5, "--max-model-len", 131072)
 LOOK_S = 0.25
 #: What is required of each kind.
 FIRST_SEND_S, WORKER_MIB = 60.0, 1024.0
@@ -53,18 +55,6 @@ class Course(NamedTuple):
     began_ns: int
     peak_mib: dict[str, float]
     directory: Path
-
-
-@contextmanager
-def simulating() -> Iterator[str]:
-    """A simulator with a known timeline; its URL."""
-    words = ["simulate", "--port", "0", "--exact", "--ttft-ms", "20", "--itl-ms", "5", "--max-model-len", "131072"]
-    with subprocess.Popen([COMMAND, *words], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().split()[-1]
-        finally:
-            process.terminate()
 
 
 def train(folder: Path) -> None:
@@ -146,7 +136,7 @@ def main() -> None:
     print("".join(f"{cell:>16}" for cell in header), flush=True)
     met = True
     for kind in options.kinds:
-        with tempfile.TemporaryDirectory(prefix="prompts-") as name, simulating() as url:
+        with tempfile.TemporaryDirectory(prefix="prompts-") as name, simulating(*SIMULATOR) as url:
             folder = Path(name)
             train(folder)
             flags = [flag.format(options.tokenizer or folder) for flag in KINDS[kind]]

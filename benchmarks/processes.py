@@ -190,3 +190,15 @@ def disturbance(before: CpuClock, after: CpuClock) -> tuple[float, float]:
     whole_s = max(1e-9, after.whole_s - before.whole_s)
     others_s = (after.busy_s - before.busy_s) - (after.ours_s - before.ours_s)
     return (after.steal_s - before.steal_s) / whole_s, max(0.0, others_s) / whole_s
+
+
+@contextmanager
+def simulating(*words: object) -> Iterator[str]:
+    """A simulator with these flags; its URL."""
+    command = [str(Path(sys.executable).parent / "inferometer"), "simulate", "--port", "0", *map(str, words)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().split()[-1]
+        finally:
+            process.terminate()

@@ -14,15 +14,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from processes import PAGE_BYTES
+from processes import PAGE_BYTES, simulating
 
 COMMAND = str(Path(sys.executable).parent / "inferometer")
 TTFT_MS, GAP_MS, TOKENS = 50, 10, 32
+SIMULATOR = ("--exact", "--ttft-ms", TTFT_MS, "--itl-ms", GAP_MS)
 EVERY_S = 1.0
 #: Start-up, what allocators take to settle, and the end are no part of the slope.
 SETTLE_SHARE, END_SHARE = 0.4, 0.05
@@ -30,18 +30,6 @@ SETTLE_SHARE, END_SHARE = 0.4, 0.05
 LIMIT_MB_PER_HOUR = 20.0
 
 Samples = dict[str, list[tuple[float, float]]]
-
-
-@contextmanager
-def simulating() -> Iterator[str]:
-    """A simulator with a known timeline; its URL."""
-    words = ["simulate", "--port", "0", "--exact", "--ttft-ms", str(TTFT_MS), "--itl-ms", str(GAP_MS)]
-    with subprocess.Popen([COMMAND, *words], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().split()[-1]
-        finally:
-            process.terminate()
 
 
 def load(rate: float, minutes: float, *, closed: bool) -> list[str]:
@@ -93,7 +81,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=50.0, help="requests per second")
     parser.add_argument("--closed", action="store_true", help="a closed loop of the same load")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="soak-") as name, simulating() as url:
+    with tempfile.TemporaryDirectory(prefix="soak-") as name, simulating(*SIMULATOR) as url:
         words = load(options.rate, options.minutes, closed=options.closed)
         samples = watched(["run", "--base-url", url, "--run-dir", f"{name}/run", *words], Path(name))
     shares = (0.1, 0.2, 0.4, 0.6, 0.8, 0.95)

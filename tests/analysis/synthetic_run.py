@@ -88,3 +88,17 @@ def worker(**changed: Any) -> WorkerStage:
         "steal_ns": 0,
     }
     return WorkerStage(**{**fields, **changed})
+
+
+def whole(index: int, *, began_ms: float, connect_ms: float, wait_ms: float, **changed: Any) -> Record:
+    """Not streamed: sent as soon as its connection was open, answered at once, 4 ms after the first byte."""
+    sent_ms = began_ms + connect_ms
+    own = {
+        "first_try_ns": round(began_ms * MS),
+        "connected_ns": round(sent_ms * MS),
+        "first_byte_ns": round((sent_ms + wait_ms) * MS),
+        "first_token_ns": None,
+        "event_tokens": [8],
+        "output_tokens": 8,
+    }
+    return record(index, sent_ms=sent_ms, scheduled_ms=began_ms, ttft_ms=wait_ms + 4, gaps_ms=[], **{**own, **changed})

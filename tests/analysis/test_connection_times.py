@@ -3,27 +3,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from synthetic_run import MS, failure, frame, record, table, worker
+from synthetic_run import MS, failure, frame, record, table, whole, worker
 
 from inferometer.analysis.connection_times import PERCENTS, connection_times
 from inferometer.analysis.summary import summarise
 from inferometer.config.models import ClosedLoop, Load, OpenLoop, Plan, Scenario, Stage, Target
 from inferometer.records.record import Record
-
-
-def whole(index: int, *, began_ms: float, connect_ms: float, wait_ms: float, **changed: Any) -> Record:
-    """Sent as soon as it was connected, and answered at once, 4 ms after the first byte."""
-    sent_ms = began_ms + connect_ms
-    own = {
-        "first_try_ns": round(began_ms * MS),
-        "connected_ns": round(sent_ms * MS),
-        "first_byte_ns": round((sent_ms + wait_ms) * MS),
-        "first_token_ns": None,
-        "event_tokens": [8],
-        "output_tokens": 8,
-    }
-    return record(index, sent_ms=sent_ms, scheduled_ms=began_ms, ttft_ms=wait_ms + 4, gaps_ms=[], **{**own, **changed})
-
 
 ROWS = [whole(i, began_ms=100 * i, connect_ms=1 + i, wait_ms=50) for i in range(5)]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from api_cases import BROKEN, GOOD, ApiCase, Broken
+from api_cases import GOOD, ApiCase
+from broken_cases import BROKEN, Broken
 from cases import CALLS, DONE, T, closing, delta, tail
 from exchanges import CHUNKED, LAST_CHUNK, chunk, fed, numbered, observer, plain, play, split
 from hypothesis import given

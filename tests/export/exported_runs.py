@@ -10,7 +10,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).parent.parent / "analysis"))  # records with known times are made there
 
-from synthetic_run import failure, record, table, worker
+from synthetic_run import failure, record, table, whole, worker
 
 from inferometer.analysis.frame import from_table
 from inferometer.analysis.summary import summarise
@@ -20,7 +20,7 @@ from inferometer.export.run import Run
 from inferometer.records import store
 from inferometer.records.record import Record
 
-__all__ = ["failure", "record"]
+__all__ = ["failure", "record", "whole"]
 
 #: Wall clock and monotonic clock at the run's epoch: 2026-03-02 08:15:00 UTC, and 1000 s after the start of the host.
 CONTEXT = {

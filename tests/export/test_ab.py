@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 
-from exported_runs import LADDER, failure, ladder, record, run
+from exported_runs import LADDER, failure, ladder, run, whole
 
 from inferometer.config.models import ClosedLoop
 from inferometer.export.ab import export
@@ -15,17 +14,6 @@ from inferometer.records.record import Record
 MS = 1_000_000
 #: The run's epoch, 2026-03-02 08:15:00 UTC, as the machine's own clock shows it.
 EPOCH = datetime(2026, 3, 2, 8, 15, tzinfo=UTC).astimezone()
-
-
-def whole(index: int, *, began_ms: float, connect_ms: float, wait_ms: float, **changed: Any) -> Record:
-    sent_ms = began_ms + connect_ms
-    own = {
-        "first_try_ns": round(began_ms * MS),
-        "connected_ns": round(sent_ms * MS),
-        "first_byte_ns": round((sent_ms + wait_ms) * MS),
-        "first_token_ns": None,
-    }
-    return record(index, sent_ms=sent_ms, ttft_ms=wait_ms + 0.2, gaps_ms=[], **{**own, **changed})
 
 
 def lines(*records: Record) -> list[list[str]]:
@@ -40,14 +28,14 @@ def test_whole_milliseconds_by_total_time() -> None:
     started = f"{EPOCH:%a %b %d %H:%M}"
     assert lines(slow, fast) == [
         ["starttime", "seconds", "ctime", "dtime", "ttime", "wait"],
-        [f"{started}:01 2026", "1772439301", "1", "30", "31", "30"],
-        [f"{started}:00 2026", "1772439300", "2", "61", "63", "61"],
+        [f"{started}:01 2026", "1772439301", "1", "34", "35", "30"],
+        [f"{started}:00 2026", "1772439300", "2", "65", "67", "61"],
     ]
 
 
 def test_kept_connections_take_no_time() -> None:
     [_, line] = lines(whole(0, began_ms=0, connect_ms=0, wait_ms=30, connected_ns=None))
-    assert line[2:] == ["0", "30", "30", "30"]
+    assert line[2:] == ["0", "34", "34", "30"]
 
 
 def test_a_failure_has_a_line_if_it_was_answered() -> None:
