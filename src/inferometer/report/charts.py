@@ -29,6 +29,8 @@ INK = {
 }
 #: Parts of a request in its timeline, and their colours.
 PARTS = {"due, not sent": "wait", "sent, no token yet": "prefill", "tokens arrive": "decode", "failed": "failed"}
+#: Samples of a server that are drawn as points; more would be a band.
+MOST_POINTS = 200
 #: Stages from the lightest load to the heaviest.
 RAMP = ("#3d7fd6", "#2a9fb0", "#4a9f5f", "#b0902a", "#d9772f", "#cf4457")
 #: Pixels for the labels of the y axis: the axes of time of several charts stand in line.
@@ -208,7 +210,11 @@ def telemetry(rows: Sequence[Row], name: str, title: str, span_s: float) -> Char
     replicas = {row["replica"] for row in mine}
     highest = max((row["value"] for row in mine), default=0.0)
     scale = alt.Scale(domainMin=0) if highest > 0 else alt.Scale(domain=[0, 1])
-    chart = alt.Chart(_data(mine, "t_s", "replica", "value")).mark_line(strokeWidth=1.5, color=INK["server"])
+    # Where samples are few they are seen: what lies between two of them nobody knows.
+    ink = INK["server"] if len(replicas) < 2 else alt.Undefined
+    point = alt.OverlayMarkDef(filled=True, size=18, color=ink) if len(mine) <= MOST_POINTS else False
+    chart = alt.Chart(_data(mine, "t_s", "replica", "value"))
+    chart = chart.mark_line(strokeWidth=1.5, color=INK["server"], point=point)
     encoded = chart.encode(
         x=_time("t_s", span_s),
         y=alt.Y("value:Q", title=title, scale=scale, axis=_margin()),
