@@ -66,7 +66,9 @@ def test_counts_and_times_agree_with_the_server(inferometer, smollm2, tmp_path):
     assert measured_prompt <= grown["prompt_tokens_total"]
     ttft_per_token_s = np.sum(table["first_token_ns"] - table["sent_ns"]) / 1e9 / measured_prompt
     server_per_token_s = grown["prompt_seconds_total"] / grown["prompt_tokens_total"]
-    assert ttft_per_token_s == pytest.approx(server_per_token_s, rel=0.05)
+    # HTTP, the first sample and a busy machine lie outside the server's clock: up to 20 ms a request
+    outside_s = 0.02 * len(table["sent_ns"]) / measured_prompt
+    assert 0.95 * server_per_token_s <= ttft_per_token_s <= 1.05 * server_per_token_s + outside_s
     assert "Mean TTFT (ms):" in done.stdout
 
 
